@@ -1,0 +1,1 @@
+"""One token per evidence: compressor → LanceDB → answers."""

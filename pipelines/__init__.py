@@ -1,0 +1,1 @@
+"""How tiers run: recipe → plan → shard tasks → commits → a tier on disk."""

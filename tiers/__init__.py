@@ -1,0 +1,1 @@
+"""What happens to documents: pure stages, Arrow tables in, Arrow tables out."""

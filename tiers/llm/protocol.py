@@ -1,0 +1,91 @@
+"""One protocol for every language model: requests in, results out, in the same order.
+
+Text under curation is data. It enters a prompt only through `quoted`, and what comes back is validated by the stage
+that asked, against a schema and against the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Finish(StrEnum):
+    """Why a completion ended. Only `STOP` is whole; the others are failures that a stage must report."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a model. Greedy decoding; a seed is of no use, since nothing is sampled.
+
+    Attributes:
+        messages: The conversation so far.
+        max_tokens: The most tokens to generate.
+        choices: When given, nothing is generated: the result holds the log-probability of each choice as the next
+            token. Each must be one token of the model.
+        schema: A JSON schema that the reply must satisfy, enforced while decoding where the back end can.
+        prefill: The beginning of the assistant's reply, given rather than generated.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int = 256
+    choices: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None
+    prefill: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a model answered.
+
+    Attributes:
+        text: The generated text, without the prefill.
+        finish: Why it ended.
+        logprobs: For a request with choices, the natural-log probability of each, in their order.
+        prompt_tokens: Tokens read.
+        completion_tokens: Tokens generated.
+        cached: Whether it came from the request cache, and so cost nothing.
+        error: What went wrong, where `finish` is `ERROR`.
+    """
+
+    text: str
+    finish: Finish
+    logprobs: tuple[float, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached: bool = False
+    error: str = ""
+
+
+class LLM(Protocol):
+    """A language model behind some back end.
+
+    `name` identifies the weights and every setting that changes a result; it is part of the cache key.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def complete(self, requests: Sequence[Request]) -> list[Result]:
+        """Answers every request, in order. One request's failure is a result with `Finish.ERROR`."""
+        ...
+
+
+def quoted(text: str, tag: str = "document") -> str:
+    """`text` between delimiters that it cannot close: a look-alike delimiter inside it is broken up."""
+    safe = text.replace(f"<{tag}", f"< {tag}").replace(f"</{tag}", f"</ {tag}")
+    return f"<{tag}>\n{safe}\n</{tag}>"

@@ -1,0 +1,204 @@
+"""The contract of a stage, and its outcome.
+
+A stage is a frozen, typed configuration. Its literals are its identity: they, its name and its version are what a
+fingerprint is made of, so nothing of the machine may stand in them. `prepare` turns it into a function on a worker.
+
+Two kinds: a `Stage` sees one table at a time; a `GlobalStage` decides from all rows at once, as
+spill (each shard) → reduce (each partition) → decide (once) → apply (each shard).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from tiers.errors import StageError
+
+FATES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+    ]
+)
+
+
+def fates(rows: Iterable[tuple[str, str, str]] = ()) -> pa.Table:
+    """A table of (id, reason, detail)."""
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
+    return pa.table([pa.array(column, pa.string()) for column in columns], schema=FATES)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a stage consumed of language models, in tokens and requests; cached ones cost nothing again."""
+
+    requests: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.requests + other.requests,
+            self.cached + other.cached,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage made of a table.
+
+    Every row that came in is in exactly one of `kept`, `dropped` and `failed`; a stage that fans out names the
+    rows that it made in `kept` and their makers in each row's `parents`.
+
+    Attributes:
+        kept: The rows that go on, with the stage's columns added.
+        dropped: (id, reason, detail) of the rows that a rule removed; `detail` holds the measured value and the
+            threshold.
+        failed: (id, reason, detail) of the rows that the stage could not process; they go to quarantine.
+        noted: (id, reason, detail) about kept rows: what was changed in them, or why something was not.
+        usage: What language models were asked for.
+    """
+
+    kept: pa.Table
+    dropped: pa.Table = field(default_factory=fates)
+    failed: pa.Table = field(default_factory=fates)
+    noted: pa.Table = field(default_factory=fates)
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a worker lends a stage. None of it bears identity: no result may depend on it.
+
+    Attributes:
+        models: The folder that holds model weights.
+        cache: The folder of the request cache, shared by all workers; `None` for no cache.
+        threads: How many threads a model may use.
+    """
+
+    models: Path
+    cache: Path | None = None
+    threads: int = 1
+
+
+class Stage(BaseModel, ABC):
+    """One step of work on documents, as a frozen configuration.
+
+    Class attributes:
+        name: What a recipe calls it.
+        version: Raised whenever the same parameters would give another result.
+        needs: Columns that it reads beyond those of every document.
+        gives: Fields of the columns that it adds.
+        uses_model: Whether preparing it loads a model; such stages run in a fixed pool of actors.
+        fans_out: Whether the rows it keeps are new ones, made from those it read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    needs: ClassVar[tuple[str, ...]] = ()
+    gives: ClassVar[tuple[pa.Field, ...]] = ()
+    uses_model: ClassVar[bool] = False
+    fans_out: ClassVar[bool] = False
+
+    @abstractmethod
+    def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
+        """The function that does the work, ready to run on this worker."""
+
+    def identity(self) -> dict[str, Any]:
+        """What distinguishes this stage's results: name, version and every parameter."""
+        return {"stage": self.name, "version": self.version, "parameters": self.model_dump(mode="json")}
+
+
+Fetch = Callable[[Sequence[str]], pa.Table]
+"""Gives the full rows of the ids asked for, in that order."""
+
+
+class GlobalStage(Stage):
+    """A stage that needs all rows at once: partition → spill → reduce → decide → apply.
+
+    Every method is pure; the runner moves the tables. The rows of `spill` carry a uint32 column `partition`, below
+    `partitions`; all rows of one partition reach one call of `reduce`, ordered by shard and by row within it.
+    """
+
+    partitions: ClassVar[int] = 1
+
+    @abstractmethod
+    def spill(self, table: pa.Table) -> pa.Table:
+        """What the decision needs to know of each row, with its `partition`."""
+
+    @abstractmethod
+    def reduce(self, partition: pa.Table) -> pa.Table:
+        """The findings of one partition."""
+
+    def decide(self, findings: pa.Table, fetch: Fetch) -> pa.Table:
+        """The decision from the findings of all partitions, in their order; by default those as they are."""
+        return findings
+
+    def apply(self, table: pa.Table, decision: pa.Table) -> Outcome:
+        """Carries the decision out on one table; by default it lists (id, reason, detail) of rows to drop."""
+        return drop_listed(table, decision)
+
+    def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
+        raise StageError("a global stage is applied with a decision", where=self.name)
+
+
+def drop_listed(table: pa.Table, listed: pa.Table) -> Outcome:
+    """Drops the rows of `table` that `listed` (id, reason, detail) names."""
+    mask = pc.is_in(table["id"], value_set=listed["id"].combine_chunks())
+    ids = table["id"].filter(mask)
+    at = pc.index_in(ids, value_set=listed["id"].combine_chunks())
+    return Outcome(kept=table.filter(pc.invert(mask)), dropped=listed.select(FATES.names).take(at).cast(FATES))
+
+
+def decide_rows(table: pa.Table, reasons: Sequence[tuple[str, str] | None]) -> Outcome:
+    """Splits `table` by one verdict a row: `None` keeps it, (reason, detail) drops it."""
+    keep = pa.array([reason is None for reason in reasons], pa.bool_())
+    rows = [
+        (row_id, *reason)
+        for row_id, reason in zip(table["id"].to_pylist(), reasons, strict=True)
+        if reason is not None
+    ]
+    return Outcome(kept=table.filter(keep), dropped=fates(rows))
+
+
+def check_outcome(stage: Stage, table: pa.Table, outcome: Outcome) -> None:
+    """Refuses an outcome that loses or invents rows.
+
+    Raises:
+        StageError: naming the stage and both counts.
+    """
+    gone = outcome.dropped.num_rows + outcome.failed.num_rows
+    if stage.fans_out:
+        gone_ids = set(outcome.dropped["id"].to_pylist()) | set(outcome.failed["id"].to_pylist())
+        makers = set(pc.unique(pc.list_flatten(outcome.kept["parents"])).to_pylist())
+        lost = set(table["id"].to_pylist()) - gone_ids - makers
+        if lost:
+            raise StageError("rows were lost", where=stage.name, got=sorted(lost)[:5], expected=[])
+    elif outcome.kept.num_rows + gone != table.num_rows:
+        raise StageError(
+            "kept + dropped + failed is not the number of rows in",
+            where=stage.name,
+            got=outcome.kept.num_rows + gone,
+            expected=table.num_rows,
+        )
+    missing = [f.name for f in stage.gives if f.name not in outcome.kept.column_names]
+    if missing:
+        raise StageError("promised columns are missing", where=stage.name, got=missing, expected=[])
+
+
+def stage_summary(stages: Sequence[Stage]) -> list[Mapping[str, Any]]:
+    """The identities of `stages`, in order."""
+    return [stage.identity() for stage in stages]
