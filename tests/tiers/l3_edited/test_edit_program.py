@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiers.l3_edited.edit_program import (
+    Guards,
+    InsertLine,
+    KeepAll,
+    Operation,
+    Rejected,
+    Rejection,
+    RemoveAll,
+    RemoveLines,
+    Replace,
+    apply_program,
+    describe,
+    dump_program,
+    numbered,
+    parse_program,
+    protected_lines,
+)
+
+FREE = Guards(max_deleted=1, max_inserted=10_000)
+PAGE = """Home
+About
+
+The quick brown fox jumps over teh lazy dog.
+
+```
+teh code
+```
+
+| a | b |
+|---|---|
+
+    indented
+
+    code
+Footer"""
+
+
+def lines_of(result: str | Rejection) -> list[str]:
+    assert isinstance(result, str), result
+    return result.split("\n")
+
+
+def reason_of(result: object) -> Rejected:
+    assert isinstance(result, Rejection), result
+    return result.reason
+
+
+def test_every_operation_does_what_it_says_and_blank_lines_stay():
+    program = [
+        RemoveLines(start=1, end=2),
+        Replace(line=4, old="teh", new="the"),
+        Replace(line=4, old="quick", new="slow"),
+        InsertLine(after=4, text="And then it sleeps."),
+        RemoveLines(start=16, end=16),
+    ]
+    expected = PAGE.replace("Home\nAbout\n", "", 1).replace("over teh", "over the").replace("quick", "slow")
+    expected = expected.replace("dog.", "dog.\nAnd then it sleeps.").removesuffix("\nFooter")
+    assert apply_program(PAGE, program, FREE) == expected
+
+
+def test_lines_are_separated_by_line_feeds_only():
+    text = "one\x0c\u2028still one\r\ntwo\x85"
+    assert numbered(text) == "1: one\x0c\u2028still one\r\n2: two\x85"
+    assert apply_program(text, [RemoveLines(start=2, end=2)], FREE) == "one\x0c\u2028still one\r"
+
+
+def test_a_window_is_numbered_as_the_document_is():
+    assert numbered("a\nb\nc\nd", first=2, last=3) == "2: b\n3: c"
+
+
+@pytest.mark.parametrize(
+    ("operation", "reason"),
+    [
+        (RemoveLines(start=1, end=99_999), Rejected.OUT_OF_BOUNDS),
+        (RemoveLines(start=0, end=1), Rejected.OUT_OF_BOUNDS),
+        (RemoveLines(start=2, end=1), Rejected.OUT_OF_BOUNDS),
+        (Replace(line=17, old="a", new=""), Rejected.OUT_OF_BOUNDS),
+        (InsertLine(after=-1, text="a"), Rejected.OUT_OF_BOUNDS),
+        (InsertLine(after=17, text="a"), Rejected.OUT_OF_BOUNDS),
+        (Replace(line=4, old="o", new="0"), Rejected.NOT_UNIQUE),
+        (Replace(line=4, old="cat", new="dog"), Rejected.NOT_UNIQUE),
+        (Replace(line=4, old="", new="dog"), Rejected.NOT_UNIQUE),
+        (RemoveLines(start=5, end=6), Rejected.PROTECTED),
+        (Replace(line=7, old="teh", new="the"), Rejected.PROTECTED),
+        (InsertLine(after=6, text="more"), Rejected.PROTECTED),
+        (RemoveLines(start=10, end=10), Rejected.PROTECTED),
+        (RemoveLines(start=14, end=14), Rejected.PROTECTED),
+        (InsertLine(after=4, text="a\nb"), Rejected.INSERTS_STRUCTURE),
+        (InsertLine(after=4, text="```"), Rejected.INSERTS_STRUCTURE),
+        (Replace(line=1, old="Home", new="~~~"), Rejected.INSERTS_STRUCTURE),
+        (RemoveAll(), Rejected.REMOVE_ALL),
+    ],
+)
+def test_a_guard_trips_with_its_reason(operation: Operation, reason: Rejected):
+    assert reason_of(apply_program(PAGE, [operation], FREE)) is reason
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        [RemoveLines(start=1, end=2), RemoveLines(start=2, end=3)],
+        [RemoveLines(start=4, end=4), Replace(line=4, old="fox", new="cat")],
+        [Replace(line=4, old="quick brown", new="a"), Replace(line=4, old="brown fox", new="b")],
+        [InsertLine(after=4, text="a"), InsertLine(after=4, text="b")],
+        [RemoveAll(), RemoveLines(start=1, end=1)],
+        [KeepAll(), RemoveLines(start=1, end=1)],
+    ],
+)
+def test_operations_that_meet_are_refused_in_any_order(program: list[Operation]):
+    results = [apply_program(PAGE, list(order), FREE) for order in itertools.permutations(program)]
+    assert reason_of(results[0]) is Rejected.CONFLICTING
+    assert results == results[:1] * len(results)
+
+
+def test_the_share_of_deleted_characters_is_bounded():
+    text = "a" * 70 + "\n" + "b" * 30
+    assert apply_program(text, [RemoveLines(start=2, end=2)], Guards(max_deleted=0.3)) == "a" * 70
+    rejection = apply_program(text, [RemoveLines(start=2, end=2)], Guards(max_deleted=0.29))
+    assert rejection == Rejection(Rejected.DELETES_TOO_MUCH, "0.300 > 0.29 of the characters")
+
+
+def test_inserted_text_is_bounded():
+    guards = Guards(max_inserted=5)
+    assert lines_of(apply_program("a", [InsertLine(after=1, text="12345")], guards)) == ["a", "12345"]
+    rejection = apply_program("a", [InsertLine(after=1, text="12345"), InsertLine(after=0, text="6")], guards)
+    assert reason_of(rejection) is Rejected.INSERTS_TOO_MUCH
+
+
+def test_remove_all_is_a_verdict_that_must_be_permitted():
+    assert apply_program(PAGE, [RemoveAll()], Guards(allow_remove_all=True)) == ""
+
+
+def test_protection_covers_code_and_tables_but_not_nested_lists():
+    text = "- a\n    - nested\n\n    code\n\n\tmore\ntext\n~~~\nopen\n```\nstill"
+    assert protected_lines(text) == {4, 5, 6, 8, 9, 10, 11}
+    assert protected_lines("````\n```\n````\nfree") == {1, 2, 3}
+    assert protected_lines("a | b\nplain") == frozenset()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '[{"op":"keep_all"}] thanks',
+        '[{"op":"delete_everything"}]',
+        '[{"op":"remove_lines","start":1}]',
+        '[{"op":"remove_lines","start":"1","end":2}]',
+        '[{"op":"remove_lines","start":1.5,"end":2}]',
+        '[{"op":"remove_lines","start":1,"end":2,"why":"x"}]',
+        '[{"op":"keep_all"},{"op":"replace"}]',
+    ],
+)
+def test_anything_but_a_list_of_known_operations_is_malformed(text: str):
+    assert reason_of(parse_program(text)) is Rejected.MALFORMED
+
+
+def test_a_malformed_program_says_where():
+    rejection = parse_program('[{"op":"keep_all"},{"op":"remove_lines","start":1}]')
+    assert isinstance(rejection, Rejection)
+    assert rejection.detail == "1.remove_lines.end: Field required"
+
+
+def test_a_program_describes_itself_on_one_line():
+    program = [RemoveLines(start=1, end=3), Replace(line=5, old="a\n", new="b"), InsertLine(after=0, text="x")]
+    assert describe(program) == r"remove_lines(1,3); replace(5,'a\n','b'); insert_line(0,'x')"
+
+
+NUMBERS = st.integers(-1, 14)
+LINES = st.sampled_from(
+    ["", "word", "two words", "```", "~~~", "    code", "\tcode", "| a | b |", "  - item", "x" * 40]
+)
+TEXTS = st.lists(LINES, max_size=12).map("\n".join)
+WORDS = st.sampled_from(["", "word", "o", "x", "two words", "a", "```", "new\nline"])
+OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
+    st.just(KeepAll()),
+    st.just(RemoveAll()),
+    st.builds(RemoveLines, start=NUMBERS, end=NUMBERS),
+    st.builds(Replace, line=NUMBERS, old=WORDS, new=WORDS),
+    st.builds(InsertLine, after=NUMBERS, text=WORDS),
+)
+EDITS = st.one_of(
+    st.builds(RemoveLines, start=st.integers(1, 6), end=st.integers(1, 6)),
+    st.builds(Replace, line=st.integers(1, 6), old=WORDS, new=WORDS),
+    st.builds(InsertLine, after=st.integers(0, 6), text=WORDS),
+)
+PROGRAMS = st.one_of(st.lists(OPERATIONS, min_size=1, max_size=4), st.lists(EDITS, min_size=1, max_size=3))
+GUARDS = st.builds(Guards, max_deleted=st.sampled_from([0.0, 0.3, 0.7, 1.0]), max_inserted=st.integers(0, 30))
+
+
+def is_subsequence(part: list[str], whole: list[str]) -> bool:
+    rest = iter(whole)
+    return all(line in rest for line in part)
+
+
+@settings(max_examples=400, deadline=None)
+@given(TEXTS, PROGRAMS, GUARDS)
+def test_whatever_the_program_protected_lines_and_limits_hold(text: str, program: list[Operation], guards: Guards):
+    result = apply_program(text, program, guards)
+    if isinstance(result, Rejection):
+        return
+    lines, out = text.split("\n"), result.split("\n")
+    held = [lines[number - 1] for number in sorted(protected_lines(text))]
+    assert is_subsequence(held, out)
+    size = sum(map(len, lines))
+    assert sum(map(len, out)) >= size - guards.max_deleted * size
+    assert sum(map(len, out)) <= size + guards.max_inserted
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS, PROGRAMS, GUARDS, st.randoms(use_true_random=False))
+def test_the_order_of_operations_is_of_no_account(text, program, guards, random):
+    shuffled = random.sample(program, len(program))
+    assert apply_program(text, shuffled, guards) == apply_program(text, program, guards)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(), GUARDS)
+def test_keep_all_is_the_identity(text: str, guards: Guards):
+    assert apply_program(text, [KeepAll()], guards) == text
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(OPERATIONS, min_size=1, max_size=5))
+def test_json_round_trip(program: list[Operation]):
+    assert parse_program(dump_program(program)) == tuple(program)
