@@ -1,0 +1,1 @@
+"""Language models behind one protocol: back ends, request cache, and where their weights come from."""
