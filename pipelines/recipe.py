@@ -1,0 +1,123 @@
+"""What a YAML recipe may say. Unknown keys and wrong types are refused, with the key's path and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+import tiers.l0_raw
+import tiers.l1_filtered
+import tiers.l2_scored
+import tiers.l3_edited
+import tiers.l4_verified
+from tiers.errors import RecipeError
+from tiers.stage import Stage
+
+TIERS = ("L0", "L1", "L2", "L3", "L4")
+STAGES: dict[str, tuple[type[Stage], ...]] = {
+    "L0": tiers.l0_raw.STAGES,
+    "L1": tiers.l1_filtered.STAGES,
+    "L2": tiers.l2_scored.STAGES,
+    "L3": tiers.l3_edited.STAGES,
+    "L4": tiers.l4_verified.STAGES,
+}
+
+
+def _stage_of(tier: str) -> Any:
+    """A validator that turns `name` or `{name: parameters}` into a stage of `tier`."""
+
+    def build(item: Any) -> Stage:
+        if isinstance(item, Stage):
+            return item
+        known = {stage.name: stage for stage in STAGES[tier]}
+        if isinstance(item, str):
+            item = {item: {}}
+        if not isinstance(item, dict) or len(item) != 1:
+            raise ValueError(f"a stage is a name, or one name with its parameters; allowed: {sorted(known)}")
+        ((name, parameters),) = item.items()
+        if name not in known:
+            raise ValueError(f"no stage of {tier} is called {name!r}; allowed: {sorted(known)}")
+        try:
+            return known[name].model_validate(parameters or {})
+        except ValidationError as error:
+            allowed = sorted(known[name].model_fields)
+            raise ValueError(f"{'; '.join(_faults(error, name))}; parameters of {name}: {allowed}") from None
+
+    return BeforeValidator(build)
+
+
+class Input(BaseModel):
+    """Files to read.
+
+    Attributes:
+        path: A path, glob or fsspec URL; a relative one starts from the working folder.
+        format: warc, jsonl, parquet or html; by default what each file's name says.
+        license: The licence that every document from here carries, as an SPDX identifier.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    format: str | None = None
+    license: str | None = None
+
+
+class Recipe(BaseModel):
+    """One curation job: inputs, the stages of each tier, and the memory to build.
+
+    Attributes:
+        name: What releases and reports call the result.
+        inputs: Where documents come from.
+        l0, l1, l2, l3, l4: The stages of each tier, in order. An empty tier ends the run before it.
+        max_failed: The share of rows that a step may quarantine before it fails.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
+    l0: tuple[Annotated[Stage, _stage_of("L0")], ...] = ()
+    l1: tuple[Annotated[Stage, _stage_of("L1")], ...] = ()
+    l2: tuple[Annotated[Stage, _stage_of("L2")], ...] = ()
+    l3: tuple[Annotated[Stage, _stage_of("L3")], ...] = ()
+    l4: tuple[Annotated[Stage, _stage_of("L4")], ...] = ()
+    max_failed: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+    def stages(self, tier: str) -> tuple[Stage, ...]:
+        """The stages of `tier`, named as in `TIERS`."""
+        stages: tuple[Stage, ...] = getattr(self, tier.lower())
+        return stages
+
+
+Goal = Literal["L0", "L1", "L2", "L3", "L4", "memory"]
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Reads and checks a recipe.
+
+    Raises:
+        RecipeError: the file is missing, is not YAML, or says something that it may not; every fault is listed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError("there is no such recipe", where=str(path)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError("the recipe is not YAML", where=str(path), got=str(error)) from None
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        faults = "\n  ".join(_faults(error))
+        raise RecipeError(f"the recipe says what it may not:\n  {faults}", where=str(path)) from None
+
+
+def _faults(error: ValidationError, *within: str) -> list[str]:
+    """One line for each fault: the path of the key, what is wrong, and the value."""
+    return [f"{_key((*within, *f['loc']))}: {f['msg']} (got {f['input']!r:.80})" for f in error.errors()]
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "recipe"

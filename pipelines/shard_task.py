@@ -1,0 +1,205 @@
+"""The unit of work: one shard through one step, on whatever worker it lands.
+
+It is a plain function of what it reads, so that running it twice, anywhere, writes the same bytes; only the commit
+record, which also holds what it cost, tells the two apart, and the first one stands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.artifact import HashingSink, Store, TableWriter, read_table, read_tables
+from pipelines.ledger import LEDGER, add_counts, check_balance, count_outcome, ledger_rows
+from pipelines.plan import InputFile, Step, fingerprint
+from tiers.document import add_column, check_schema, count_tokens
+from tiers.errors import TierlineError
+from tiers.l0_raw import FORMATS
+from tiers.stage import Context, GlobalStage, Outcome, Stage, Usage, check_outcome
+
+Apply = Callable[[pa.Table], Outcome]
+
+REPRODUCIBLE = ("shard", "key", "rows_out", "tokens", "text_bytes", "files")
+"""The fields of a commit record that equal work makes equal; the others say what it cost."""
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard of one step.
+
+    Attributes:
+        output: Where the run's tiers lie, as a URL.
+        step: What to do.
+        shard: The shard's name.
+        key: Its identity in this step, which the commit record will carry.
+        input: The file to read, for the first step; later ones read the step before.
+        context: What the worker lends the stages.
+    """
+
+    output: str
+    step: Step
+    shard: str
+    key: str
+    input: InputFile
+    context: Context
+
+    @property
+    def label(self) -> str:
+        """How errors and progress name it."""
+        return f"{self.step.folder}/{self.shard}"
+
+
+def run_shard(task: ShardTask) -> dict[str, Any]:
+    """Runs a shard through its step and commits it; gives the commit record.
+
+    Raises:
+        TierlineError: an input cannot be read, or a stage broke its contract.
+    """
+    started, cpu_started = time.perf_counter(), time.process_time()
+    store = Store(task.output)
+    passes = _Passes(store, task)
+    data, ledger = f"{task.step.folder}/data/{task.shard}.arrow", f"{task.step.folder}/ledger/{task.shard}.arrow"
+    with store.atomic(data) as data_sink, store.atomic(ledger) as ledger_sink:
+        tokens, nbytes = passes.write(data_sink, ledger_sink)
+    check_balance(passes.counts(), task.label)
+    record = {
+        "shard": task.shard,
+        "key": task.key,
+        "stages": passes.counts(),
+        "rows_out": passes.rows_out,
+        "tokens": tokens,
+        "text_bytes": nbytes,
+        "files": {data: asdict(data_sink.written()), ledger: asdict(ledger_sink.written())},
+        "llm": asdict(passes.usage),
+        "seconds": round(time.perf_counter() - started, 4),
+        "cpu_seconds": round(time.process_time() - cpu_started, 4),
+    }
+    record["checksum"] = record_checksum(record)
+    return commit(store, f"{task.step.folder}/commits/{task.shard}.json", record)
+
+
+def record_checksum(record: dict[str, Any]) -> str:
+    """The fingerprint of a commit record's other fields, so that an edited count shows."""
+    return fingerprint({key: value for key, value in record.items() if key != "checksum"})
+
+
+def commit(store: Store, name: str, record: dict[str, Any]) -> dict[str, Any]:
+    """Writes a commit record unless one with the same key stands; gives the one that stands."""
+    if store.exists(name):
+        standing = store.read_json(name)
+        if standing.get("key") == record["key"]:
+            return standing
+    store.write_json(name, record)
+    return record
+
+
+class _Passes:
+    """Streams a shard's tables through the stages of a step, counting as it goes."""
+
+    def __init__(self, store: Store, task: ShardTask) -> None:
+        self._store = store
+        self._task = task
+        self._counts: dict[int, dict[str, Any]] = {}
+        self.usage = Usage()
+        self.rows_out = 0
+
+    def counts(self) -> list[dict[str, Any]]:
+        """The counts of each stage, in order."""
+        return [self._counts[number] for number in sorted(self._counts)]
+
+    def write(self, data_sink: HashingSink, ledger_sink: HashingSink) -> tuple[int, int]:
+        """Writes data and ledger; gives the tokens and the bytes of text that went out."""
+        tokens = nbytes = 0
+        data, ledger = TableWriter(data_sink), TableWriter(ledger_sink, LEDGER)
+        stages = self._stages()
+        for source in self._sources():
+            table = source.kept
+            if self._task.step.before is None:
+                reader = f"read_{self._task.input.format}"
+                self._record(0, reader, source, table.num_rows + _gone(source), ledger)
+            for number, (stage, apply) in enumerate(stages, 1):
+                outcome = apply(table)
+                check_outcome(stage, table, outcome)
+                self._record(number, stage, outcome, table.num_rows, ledger)
+                table = outcome.kept
+            check_schema(table.schema, self._task.label)
+            data.add(table)
+            tokens += count_tokens(table["text"])
+            nbytes += pc.sum(pc.binary_length(table["text"])).as_py() or 0
+            self.rows_out += table.num_rows
+        data.close()
+        ledger.close()
+        return tokens, nbytes
+
+    def _record(self, number: int, stage: Stage | str, outcome: Outcome, rows_in: int, ledger: TableWriter) -> None:
+        fans_out = isinstance(stage, Stage) and stage.fans_out
+        ledger.add(ledger_rows(stage, outcome, fans_out))
+        counts = count_outcome(stage, rows_in, outcome, fans_out)
+        self._counts[number] = add_counts(self._counts[number], counts) if number in self._counts else counts
+        self.usage += outcome.usage
+
+    def _sources(self) -> Iterable[Outcome]:
+        if self._task.step.before is None:
+            return read_input(self._task.input)
+        return _read_shard(self._store, f"{self._task.step.before}/data/{self._task.shard}.arrow")
+
+    def _stages(self) -> list[tuple[Stage, Apply]]:
+        step = self._task.step
+        prepared = [(stage, _prepared(stage, self._task.context)) for stage in step.stages]
+        if step.head is None:
+            return prepared
+        decision = read_table(self._store, f"{step.folder}/decision.arrow")
+        head: GlobalStage = step.head
+        return [(head, lambda table: head.apply(table, decision)), *prepared]
+
+
+def _gone(outcome: Outcome) -> int:
+    return outcome.dropped.num_rows + outcome.failed.num_rows
+
+
+def _read_shard(store: Store, name: str) -> Iterator[Outcome]:
+    """The batches of a step's data; an empty shard gives one empty table, so that its columns stay known."""
+    for table in read_tables(store, name):
+        yield Outcome(kept=table)
+
+
+def read_input(file: InputFile) -> Iterator[Outcome]:
+    """Reads an input file into documents, its licence filled in.
+
+    Raises:
+        SourceError: the file is gone.
+    """
+    with fsspec.open(file.path, "rb") as stream:
+        for outcome in FORMATS[file.format](stream, file.uri):
+            if file.license is None:
+                yield outcome
+                continue
+            kept = outcome.kept
+            licenses = pa.array([file.license] * kept.num_rows, pa.string())
+            kept = add_column(kept, kept.schema.field("license"), licenses)
+            yield Outcome(kept, outcome.dropped, outcome.failed, outcome.noted)
+
+
+_READY: dict[str, Apply] = {}
+MOST_READY = 8
+
+
+def _prepared(stage: Stage, context: Context) -> Apply:
+    """A stage made ready once in each process, for all the shards that come to it."""
+    key = f"{fingerprint(stage.identity())} {context}"
+    if key not in _READY:
+        while len(_READY) >= MOST_READY:
+            del _READY[next(iter(_READY))]
+        _READY[key] = stage.prepare(context)
+    return _READY[key]
+
+
+def describe_failure(error: BaseException) -> str:
+    """One line for an error of any kind."""
+    return str(error) if isinstance(error, TierlineError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,105 @@
+"""What each tier of a run holds and cost, from its commit records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.artifact import Store
+from pipelines.ledger import add_counts
+
+
+def run_status(store: Store) -> dict[str, Any]:
+    """Counts, reasons and costs of each tier and step.
+
+    Raises:
+        ArtifactError: there is no run here.
+    """
+    plan = store.read_json("plan.json")
+    tiers: list[dict[str, Any]] = []
+    for name in dict.fromkeys(step["tier"] for step in plan["steps"]):
+        steps = [_step_status(store, plan, step) for step in plan["steps"] if step["tier"] == name]
+        tiers.append(_tier_status(store, name, steps))
+    return {"name": plan["name"], "output": store.url, "tiers": tiers}
+
+
+def _step_status(store: Store, plan: dict[str, Any], step: dict[str, Any]) -> dict[str, Any]:
+    names = [f"{step['folder']}/commits/{shard['name']}.json" for shard in plan["shards"]]
+    records = [store.read_json(name) for name in names if store.exists(name)]
+    stages: list[dict[str, Any]] = []
+    for record in records:
+        if stages:
+            stages = [add_counts(total, counts) for total, counts in zip(stages, record["stages"], strict=True)]
+        else:
+            stages = record["stages"]
+    return {
+        "folder": step["folder"],
+        "shards": len(plan["shards"]),
+        "committed": len(records),
+        "stages": stages,
+        "rows": sum(record["rows_out"] for record in records),
+        "tokens": sum(record["tokens"] for record in records),
+        "seconds": round(sum(record["seconds"] for record in records), 3),
+        "cpu_seconds": round(sum(record["cpu_seconds"] for record in records), 3),
+        "llm": {key: sum(record["llm"][key] for record in records) for key in (records[0]["llm"] if records else ())},
+    }
+
+
+def _tier_status(store: Store, name: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
+    reasons: dict[str, dict[str, int]] = {"dropped": {}, "failed": {}, "noted": {}}
+    for stage in (stage for step in steps for stage in step["stages"]):
+        for fate, counts in reasons.items():
+            for reason, number in stage[fate].items():
+                key = reason if reason.startswith(stage["stage"]) else f"{stage['stage']}.{reason}"
+                counts[key] = counts.get(key, 0) + number
+    first = steps[0]["stages"]
+    return {
+        "tier": name,
+        "whole": store.exists(f"{name}/manifest.json"),
+        "rows_in": first[0]["rows_in"] if first else 0,
+        "rows": steps[-1]["rows"],
+        "tokens": steps[-1]["tokens"],
+        **{fate: _most_first(counts) for fate, counts in reasons.items()},
+        "seconds": round(sum(step["seconds"] for step in steps), 3),
+        "cpu_seconds": round(sum(step["cpu_seconds"] for step in steps), 3),
+        "llm": _summed([step["llm"] for step in steps]),
+        "steps": steps,
+    }
+
+
+def _most_first(counts: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _summed(parts: list[dict[str, int]]) -> dict[str, int]:
+    keys = dict.fromkeys(key for part in parts for key in part)
+    return {key: sum(part.get(key, 0) for part in parts) for key in keys}
+
+
+def render_status(status: dict[str, Any], console: Console) -> None:
+    """Prints the tier table."""
+    table = Table(title=f"{status['name']} at {status['output']}", title_justify="left")
+    for heading in ("tier", "rows in", "rows", "tokens", "dropped", "quarantined", "CPU s", "LLM tokens"):
+        table.add_column(heading, justify="left" if heading in ("tier", "dropped", "quarantined") else "right")
+    for tier in status["tiers"]:
+        llm = tier["llm"].get("prompt_tokens", 0) + tier["llm"].get("completion_tokens", 0)
+        table.add_row(
+            tier["tier"] if tier["whole"] else f"{tier['tier']} (unfinished)",
+            f"{tier['rows_in']:,}",
+            f"{tier['rows']:,}",
+            f"{tier['tokens']:,}",
+            _reasons(tier["dropped"]),
+            _reasons(tier["failed"]),
+            f"{tier['cpu_seconds']:,.1f}",
+            f"{llm:,}",
+            end_section=True,
+        )
+    console.print(table)
+
+
+def _reasons(counts: dict[str, int], most: int = 6) -> str:
+    lines = [f"{number:,} {reason}" for reason, number in list(counts.items())[:most]]
+    rest = sum(list(counts.values())[most:])
+    return "\n".join([*lines, *([f"{rest:,} for other reasons"] if rest else [])])
