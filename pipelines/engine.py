@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -62,6 +63,7 @@ class RayEngine(AbstractContextManager["RayEngine"]):
     """
 
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+        _settle_environment(joins=address is not None)
         try:
             import ray
         except ImportError:
@@ -123,17 +125,27 @@ class RayEngine(AbstractContextManager["RayEngine"]):
             )
 
 
-def _start(ray: Any, address: str | None, workers: int | None) -> None:
-    """Joins a cluster, or starts Ray on this machine, quietly and closed to other users of the machine."""
+def _settle_environment(joins: bool) -> None:
+    """What Ray reads when it is first imported; where it has been imported already, that import's settings stand.
+
+    A cluster of this run's own is closed to other users of the machine by a token that lives in the environment
+    alone: Ray would otherwise write one into the home folder.
+    """
+    if "ray" in sys.modules:
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if not joins and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def _start(ray: Any, address: str | None, workers: int | None) -> None:
+    """Joins a cluster, or starts Ray on this machine, quietly."""
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address:
         settings["address"] = address
     else:
-        # Ray would otherwise keep its token in the home folder; a token of this run's own needs no file.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         settings |= {"num_cpus": workers, "include_dashboard": False}
     try:
         ray.init(**settings)

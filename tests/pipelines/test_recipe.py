@@ -1,0 +1,45 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.recipe import load_recipe
+from tiers.errors import RecipeError
+
+
+def test_a_recipe_holds_frozen_stages(write_recipe: Callable[..., Path]) -> None:
+    recipe = load_recipe(write_recipe())
+    assert [stage.name for stage in recipe.l1] == ["language", "quality_rules", "exact_duplicates", "near_duplicates"]
+    assert recipe.stages("L1") == recipe.l1
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"l9": []}, r"l9: .*not permitted"),
+        ({"name": "two words"}, r"name: .*pattern.*two words"),
+        ({"max_failed": "half"}, r"max_failed: .*number.*half"),
+        ({"inputs": []}, r"inputs: .*at least 1"),
+        ({"inputs": [{"path": "x", "colour": 1}]}, r"inputs\[0\]\.colour"),
+        ({"l1": ["langage"]}, r"l1\[0\]: .*langage.*allowed: .*language"),
+        (
+            {"l1": ["language", {"near_duplicates": {"treshold": 1}}]},
+            r"l1\[1\]: .*near_duplicates\.treshold.*threshold",
+        ),
+        ({"l1": [{"near_duplicates": {"threshold": "high"}}]}, r"l1\[0\]: .*near_duplicates\.threshold.*'high'"),
+        ({"l1": [{"language": {}, "quality_rules": {}}]}, r"l1\[0\]: .*one name with its parameters"),
+    ],
+)
+def test_what_a_recipe_may_not_say_is_told_with_its_key(
+    write_recipe: Callable[..., Path], changes: dict[str, object], told: str
+) -> None:
+    with pytest.raises(RecipeError, match=told):
+        load_recipe(write_recipe(**changes))
+
+
+def test_a_recipe_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no such recipe"):
+        load_recipe(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    with pytest.raises(RecipeError, match="not YAML"):
+        load_recipe(tmp_path / "bad.yaml")
