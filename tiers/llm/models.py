@@ -321,21 +321,12 @@ def _quiet() -> Iterator[None]:
     """Keeps transformers' progress bars and notices off the terminal, and puts its settings back."""
     from transformers.utils import logging
 
-    level, bars, environment = (
-        logging.get_verbosity(),
-        logging.is_progress_bar_enabled(),
-        os.environ.get("TQDM_DISABLE"),
-    )
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    os.environ["TQDM_DISABLE"] = "1"  # for the bar of the GGUF reader, which asks nobody
     try:
         yield
     finally:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-        if environment is None:
-            del os.environ["TQDM_DISABLE"]
-        else:
-            os.environ["TQDM_DISABLE"] = environment
