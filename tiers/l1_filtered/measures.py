@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from struct import Struct
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ LINE_BREAK = 16
 """Not a word: stands between lines that are counted apart."""
 
 _LONGEST_REMEMBERED = 64
+_PACK = Struct("<QII").pack
 
 
 def word_hash(word: str) -> int:
@@ -49,11 +51,10 @@ def _kind(word: str) -> int:
 
 
 def _records(chunk: str) -> bytes:
-    words = chunk_words(chunk)
-    return np.array([(word_hash(word), len(word), _kind(word)) for word in words], RECORD).tobytes()
+    return b"".join([_PACK(word_hash(word), len(word), _kind(word)) for word in chunk_words(chunk)])
 
 
-LINE_BREAK_RECORD = np.array([(0, 0, LINE_BREAK)], RECORD).tobytes()
+LINE_BREAK_RECORD = _PACK(0, 0, LINE_BREAK)
 
 
 class WordMemory(dict[str, bytes]):
@@ -73,7 +74,7 @@ class WordMemory(dict[str, bytes]):
 
     def table(self, chunks: Sequence[str]) -> npt.NDArray[np.void]:
         """The records [words] of `chunks`, in order."""
-        return np.frombuffer(b"".join([self[chunk] for chunk in chunks]), RECORD)
+        return np.frombuffer(b"".join(map(self.__getitem__, chunks)), RECORD)
 
 
 @dataclass(frozen=True)
@@ -158,40 +159,49 @@ class Ngrams:
         offsets = self._measures.offsets
         return offsets[n:] - offsets[:-n]
 
+    def longest(self, n: int) -> int:
+        """Characters in the longest run of `n` words, with one space between words; 0 if there is none."""
+        lengths = self.lengths(n)
+        return int(lengths.max()) + n - 1 if len(lengths) else 0
 
-def top_run(ngrams: Ngrams, n: int, at_least: int) -> int:
-    """Characters in the most frequent run of `n` words times its count; of equally frequent ones the first counts.
 
-    The words of a run are counted with one space between them.
+def _grouped(hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Positions ordered by hash and then by position, and whether each is the first of its hash.
 
-    Args:
-        ngrams: The text's runs.
-        n: Words in a run.
-        at_least: Stop early, with 0, when the result can't be more than this.
+    Position and hash are sorted as one number, the position in as many low bits as it needs; the upper bits of the
+    hash tell runs apart well enough (44 bits in a text of a million words).
+    """
+    low = np.uint64((1 << len(hashes).bit_length()) - 1)
+    keys = np.sort((hashes & ~low) | np.arange(len(hashes), dtype=np.uint64))
+    first = np.ones(len(keys), np.bool_)
+    first[1:] = (keys[1:] ^ keys[:-1]) > low
+    return (keys & low).astype(np.int64), first
+
+
+def top_run(ngrams: Ngrams, n: int) -> tuple[int, int]:
+    """How often the most frequent run of `n` words occurs; of equally frequent ones, how long the first is.
+
+    The length is in characters, with one space between words. A text with fewer words has no run: (0, 0).
     """
     hashes = ngrams.hashes(n)
     if not len(hashes):
-        return 0
-    ordered = np.sort(hashes)
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    counts = np.diff(starts, append=len(ordered))
+        return 0, 0
+    positions, first = _grouped(hashes)
+    starts = np.flatnonzero(first)
+    counts = np.diff(starts, append=len(positions))
     most = int(counts.max())
-    lengths = ngrams.lengths(n)
-    if most * (int(lengths.max()) + n - 1) <= at_least:
-        return 0
-    candidates = ordered[starts[counts == most]]
-    first = int(np.argmax(np.isin(hashes, candidates)))
-    return most * (int(lengths[first]) + n - 1)
+    position = positions[starts[counts == most]].min()
+    return most, int(ngrams.lengths(n)[position]) + n - 1
 
 
-def repeats(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """Positions, ascending, whose hash occurred at an earlier position."""
-    ordered = np.sort(hashes)
-    if not (ordered[1:] == ordered[:-1]).any():
-        return np.empty(0, np.int64)
-    order = np.argsort(hashes, kind="stable")
-    same = hashes[order[1:]] == hashes[order[:-1]]
-    return np.sort(order[1:][same])
+def repeats(hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Positions, ascending, whose hash occurs more than once, and those of them where it occurred before."""
+    positions, first = _grouped(hashes)
+    if first.all():
+        return positions[:0], positions[:0]
+    recurs = ~first
+    recurs[:-1] |= ~first[1:]
+    return np.sort(positions[recurs]), np.sort(positions[~first])
 
 
 def covered(positions: npt.NDArray[np.int64], n: int, offsets: npt.NDArray[np.int64]) -> int:
@@ -201,19 +211,30 @@ def covered(positions: npt.NDArray[np.int64], n: int, offsets: npt.NDArray[np.in
     return int((offsets[ends] - offsets[begins]).sum())
 
 
-def duplicated(hashes: npt.NDArray[np.uint64], n: int, lengths: npt.NDArray[np.int64]) -> int:
+def duplicated(
+    hashes: npt.NDArray[np.uint64],
+    n: int,
+    positions: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+) -> int:
     """Characters in runs of `n` words that occurred before, read from the left without overlap.
 
     A run that occurred before is counted and skipped; any other is remembered, and reading goes on one word later.
+
+    Args:
+        hashes: One for each run.
+        n: Words in a run.
+        positions: Where runs begin that occur more than once, ascending; the others can't matter.
+        lengths: Characters in each run.
     """
     seen: set[int] = set()
     at = total = 0
-    runs = hashes.tolist()
-    while at < len(runs):
-        if runs[at] in seen:
-            total += int(lengths[at])
-            at += n
+    for position, run in zip(positions.tolist(), hashes[positions].tolist(), strict=True):
+        if position < at:
+            continue
+        if run in seen:
+            total += int(lengths[position])
+            at = position + n
         else:
-            seen.add(runs[at])
-            at += 1
+            seen.add(run)
     return total

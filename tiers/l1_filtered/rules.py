@@ -136,51 +136,67 @@ class GopherRepetition(_Family):
         return self._judge_lines(measures.text) or self._judge_runs(measures)
 
     def _judge_lines(self, text: str) -> Verdict:
-        paragraphs = re.split(r"\n{2,}", text.strip())
+        paragraphs = _split_paragraphs(text)
         count, characters = repeated(paragraphs)
         verdict = _above(Reason.DUPLICATE_PARAGRAPHS, count / len(paragraphs), self.duplicate_paragraphs) or _above(
             Reason.DUPLICATE_PARAGRAPH_CHARACTERS, characters / len(text), self.duplicate_paragraph_characters
         )
         if verdict:
             return verdict
-        lines = re.split(r"\n+", text)
+        lines = _split_lines(text)
         count, characters = repeated(lines)
         return _above(Reason.DUPLICATE_LINES, count / len(lines), self.duplicate_lines) or _above(
             Reason.DUPLICATE_LINE_CHARACTERS, characters / len(text), self.duplicate_line_characters
         )
 
     def _judge_runs(self, measures: Measures) -> Verdict:
-        size = len(measures.text)
+        size, most = len(measures.text), measures.words
         ngrams = Ngrams(measures)
         for n, threshold in self.top_n_grams:
-            share = top_run(ngrams, n, int(threshold * size)) / size
-            verdict = _above(_of_run("top_{}_gram", Reason.TOP_N_GRAM, n), share, threshold)
+            if most * ngrams.longest(n) <= threshold * size:
+                continue  # No run occurs more often than the shorter one in it.
+            most, length = top_run(ngrams, n)
+            verdict = _above(_of_run("top_{}_gram", Reason.TOP_N_GRAM, n), most * length / size, threshold)
             if verdict:
                 return verdict
         return self._judge_duplicates(measures)
 
     def _judge_duplicates(self, measures: Measures) -> Verdict:
-        """Runs that repeat; a cheap bound spares most documents the exact count.
+        """Runs that repeat; a bound spares most documents the exact count.
 
-        Where a longer run repeats, so does a shorter one that begins there. Whatever any rule counts therefore lies
-        in the longest runs that begin where a shortest run repeats.
+        Where a longer run repeats, so does a shorter one that begins there. Whatever a rule counts therefore lies in
+        runs that begin where a shortest one repeats.
         """
         if not self.duplicate_n_grams:
             return None
         size, offsets = len(measures.text), measures.offsets
         shortest, longest = self.duplicate_n_grams[0][0], self.duplicate_n_grams[-1][0]
         ngrams = Ngrams(measures)
-        positions = repeats(ngrams.hashes(shortest))
-        if covered(positions, longest, offsets) <= min(share for _, share in self.duplicate_n_grams) * size:
+        recurring, repeating = repeats(ngrams.hashes(shortest))
+        if covered(repeating, longest, offsets) <= min(share for _, share in self.duplicate_n_grams) * size:
             return None
         for n, threshold in self.duplicate_n_grams:
-            if covered(positions, n, offsets) <= threshold * size:
+            if covered(repeating, n, offsets) <= threshold * size:
                 continue
-            share = duplicated(ngrams.hashes(n), n, ngrams.lengths(n)) / size
+            hashes = ngrams.hashes(n)
+            recurring = recurring[recurring < len(hashes)]
+            share = duplicated(hashes, n, recurring, ngrams.lengths(n)) / size
             verdict = _above(_of_run("duplicate_{}_grams", Reason.DUPLICATE_N_GRAMS, n), share, threshold)
             if verdict:
                 return verdict
         return None
+
+
+def _split_paragraphs(text: str) -> list[str]:
+    """Paragraphs stand between blank lines."""
+    text = text.strip()
+    return re.split(r"\n{2,}", text) if "\n\n\n" in text else text.split("\n\n")
+
+
+def _split_lines(text: str) -> list[str]:
+    """Lines without the blank ones between them; a line break at either end leaves an empty line there."""
+    lines = [line for line in text.split("\n") if line]
+    return [""] * text.startswith("\n") + lines + [""] * text.endswith("\n")
 
 
 def _of_run(pattern: str, other: Reason, n: int) -> Reason:

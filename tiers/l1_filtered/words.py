@@ -44,7 +44,8 @@ _UNITS = (
     "جم كغ ملغ كوب اكواب"
 )
 _APOSTROPHES = ("'", "’")
-_TAIL = 16  # No suffix but a run of periods is longer.
+_TAIL = 10  # No suffix but a run of periods is longer, with what must stand before it.
+_LONGEST_SPECIAL = 16
 _LONGEST_URL = 2000
 
 
@@ -59,11 +60,10 @@ def _ranges(codes: Iterable[int]) -> str:
     return "".join(rf"\U{low:08x}-\U{high:08x}" for low, high in spans)
 
 
-@lru_cache(maxsize=1)
-def _classes() -> dict[str, str]:
-    """Character classes by name: lower and upper case (letters without case are in both), letters, other symbols."""
+def _classes(limit: int) -> dict[str, str]:
+    """Character classes below a code point: lower and upper case (letters without case are in both), other symbols."""
     found: dict[str, list[int]] = {"lower": [], "upper": [], "icon": []}
-    for code in range(0x20000):
+    for code in range(limit):
         category = unicodedata.category(chr(code))
         if category in ("Ll", "Lo"):
             found["lower"].append(code)
@@ -79,11 +79,15 @@ def _either(options: Iterable[str]) -> str:
     return "|".join(re.escape(option) for option in sorted(set(options), key=len, reverse=True))
 
 
-@lru_cache(maxsize=1)
-def _patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Compiled patterns for what stands before, behind and inside words, and for addresses that stay whole."""
-    classes = _classes()
-    lower, upper, icon = classes["lower"], classes["upper"], f"[{classes['icon']}]"
+@lru_cache(maxsize=2)
+def _patterns(ascii_only: bool) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """Compiled patterns for what stands before, behind and inside words, and for addresses that stay whole.
+
+    Those for ASCII agree with the others on it and are much faster, having no large character classes.
+    """
+    classes = _classes(0x80 if ascii_only else 0x20000)
+    lower, upper = classes["lower"], classes["upper"]
+    icon = f"[{classes['icon']}]" if classes["icon"] else "(?!)"
     quotes, marks = re.escape(_QUOTES), re.escape(_MARKS)
     letter = r"[^\W\d_]"
     money = _either([*_CURRENCIES, "US$", "C$", "A$"])
@@ -192,14 +196,13 @@ def _sequences() -> tuple[dict[tuple[str, ...], tuple[str, ...]], frozenset[str]
 
 def _split(chunk: str, special: dict[str, tuple[str, ...]]) -> list[str]:
     """The words of `chunk` by prefixes, suffixes and infixes; what is in `special` isn't split further."""
-    before, behind, _, _ = _patterns()
+    before, behind, inside, address = _patterns(chunk.isascii())
     start, end = 0, len(chunk)
-    longest = max(map(len, special), default=0)
     tail: list[str] = []
     words: list[str] = []
 
     def is_special() -> bool:
-        return end - start <= longest and chunk[start:end] in special
+        return end - start <= _LONGEST_SPECIAL and chunk[start:end] in special
 
     while start < end and not is_special():
         prefix = before.match(chunk, start, end)
@@ -215,7 +218,7 @@ def _split(chunk: str, special: dict[str, tuple[str, ...]]) -> list[str]:
         elif not prefix:
             break
     if start < end:
-        words.extend(special[chunk[start:end]] if is_special() else _split_inside(chunk[start:end]))
+        words.extend(special[chunk[start:end]] if is_special() else _split_inside(chunk[start:end], inside, address))
     return words + tail[::-1]
 
 
@@ -224,13 +227,13 @@ def _suffix_start(chunk: str, start: int, end: int, behind: re.Pattern[str]) -> 
     if chunk.endswith("..", start, end):
         return start + len(chunk[start:end].rstrip("."))
     low = max(start, end - _TAIL)
-    found = behind.search(chunk[low:end])
+    tail = chunk[low:end]
+    found = None if tail.isalpha() else behind.search(tail)
     return low + found.start() if found else end
 
 
-def _split_inside(core: str) -> list[str]:
+def _split_inside(core: str, inside: re.Pattern[str], address: re.Pattern[str]) -> list[str]:
     """The words of a chunk that has lost its prefixes and suffixes."""
-    _, _, inside, address = _patterns()
     if len(core) <= _LONGEST_URL and "." in core and address.match(core):
         return [core]
     words, start = [], 0
