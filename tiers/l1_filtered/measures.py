@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from struct import Struct
 
 import numpy as np
@@ -50,24 +50,33 @@ def _kind(word: str) -> int:
     )
 
 
-def _records(chunk: str) -> bytes:
-    return b"".join([_PACK(word_hash(word), len(word), _kind(word)) for word in chunk_words(chunk)])
+@lru_cache(maxsize=1 << 15)
+def _record(word: str) -> bytes:
+    return _PACK(word_hash(word), len(word), _kind(word))
 
 
 LINE_BREAK_RECORD = _PACK(0, 0, LINE_BREAK)
 
 
 class WordMemory(dict[str, bytes]):
-    """The records of chunks that have been seen, at most `limit` of them (about 250 bytes each)."""
+    """The records of chunks that have been seen lately, at most `2 * limit` of them (about 250 bytes each).
+
+    When it is full, what it holds becomes the older half, and that of before is forgotten; what is asked for again
+    comes back from there.
+    """
 
     def __init__(self, limit: int = 1 << 17) -> None:
         super().__init__()
         self.limit = limit
+        self._older: dict[str, bytes] = {}
 
     def __missing__(self, chunk: str) -> bytes:
-        records = _records(chunk)
+        records = self._older.get(chunk)
+        if records is None:
+            records = b"".join(map(_record, chunk_words(chunk)))
         if len(chunk) <= _LONGEST_REMEMBERED:
             if len(self) >= self.limit:
+                self._older = dict(self)
                 self.clear()
             self[chunk] = records
         return records

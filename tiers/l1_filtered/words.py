@@ -252,16 +252,19 @@ def _split_inside(core: str, inside: re.Pattern[str], address: re.Pattern[str]) 
 def _join_special(words: list[str]) -> list[str]:
     """`words` with each run that makes up a special chunk replaced by that chunk's words, longest runs first."""
     runs, heads, longest = _sequences()
-    if heads.isdisjoint(words):
+    starts = [at for at, word in enumerate(words) if word in heads]
+    if not starts or len(words) == 1:
         return words
     taken: dict[int, tuple[int, tuple[str, ...]]] = {}
     used = [False] * len(words)
     for size in range(min(longest, len(words)), 1, -1):
-        for at in range(len(words) - size + 1):
-            run = runs.get(tuple(words[at : at + size])) if words[at] in heads else None
+        for at in starts:
+            run = runs.get(tuple(words[at : at + size])) if at + size <= len(words) else None
             if run is not None and not any(used[at : at + size]):
                 taken[at] = (size, run)
                 used[at : at + size] = [True] * size
+    if not taken:
+        return words
     joined: list[str] = []
     at = 0
     while at < len(words):
