@@ -18,7 +18,16 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 models = typer.Typer(no_args_is_help=True, help="The models that recipes name.")
 app.add_typer(models, name="models")
 
-out, err = Console(), Console(stderr=True)
+PLAIN_WIDTH = 150
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def _console(stderr: bool = False) -> Console:
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)
+
+
+out, err = _console(), _console(stderr=True)
 
 QUARANTINE_EXIT = 3
 
