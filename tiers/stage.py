@@ -13,13 +13,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from tiers.errors import StageError
+
+if TYPE_CHECKING:
+    from tiers.llm.protocol import Result
 
 FATES = pa.schema(
     [
@@ -44,6 +47,15 @@ class Usage:
     cached: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    @classmethod
+    def of(cls, results: Iterable[Result]) -> Usage:
+        """What `results` cost."""
+        total = cls()
+        for result in results:
+            paid = (0, 0) if result.cached else (result.prompt_tokens, result.completion_tokens)
+            total += cls(1, int(result.cached), *paid)
+        return total
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -167,9 +179,7 @@ def decide_rows(table: pa.Table, reasons: Sequence[tuple[str, str] | None]) -> O
     """Splits `table` by one verdict a row: `None` keeps it, (reason, detail) drops it."""
     keep = pa.array([reason is None for reason in reasons], pa.bool_())
     rows = [
-        (row_id, *reason)
-        for row_id, reason in zip(table["id"].to_pylist(), reasons, strict=True)
-        if reason is not None
+        (row_id, *reason) for row_id, reason in zip(table["id"].to_pylist(), reasons, strict=True) if reason is not None
     ]
     return Outcome(kept=table.filter(keep), dropped=fates(rows))
 

@@ -1,0 +1,13 @@
+"""L2: documents that a language model finds worth learning from. A sample is judged, the judge is distilled into a
+cheap scorer, and the best of what it scores are kept; no text is changed.
+"""
+
+from tiers.l2_scored.annotate import Annotate
+from tiers.l2_scored.distil import Distil, distil_report
+from tiers.l2_scored.rubric import Rubric, load_rubric, rubric_names
+from tiers.l2_scored.select import Select
+from tiers.stage import Stage
+
+STAGES: tuple[type[Stage], ...] = (Annotate, Distil, Select)
+
+__all__ = ["STAGES", "Annotate", "Distil", "Rubric", "Select", "distil_report", "load_rubric", "rubric_names"]

@@ -1,0 +1,103 @@
+"""Has a language model judge a sample of the documents.
+
+The published selectors let a large model rate a seed set and distil its ratings into a cheap classifier that scores
+everything (FineWeb-Edu; UltraData-Math-L2; Ultra-FineWeb, MiniCPM4 report, section 3.1). This is the first half;
+`distil` is the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import xxhash
+from pydantic import Field, field_validator
+
+from tiers.document import add_column
+from tiers.l2_scored.rubric import Rubric, load_rubric
+from tiers.llm import Finish, open_llm
+from tiers.stage import Context, Outcome, Stage, Usage, fates
+
+JUDGE = pa.field("score.judge", pa.float32())
+
+
+class AnnotateReason(StrEnum):
+    """Why `annotate` could not process a row."""
+
+    JUDGE_FAILED = "judge_failed"
+
+
+class Annotate(Stage):
+    """Rates a sample of the documents by a rubric; `score.judge` is null for the others.
+
+    Attributes:
+        llm: The judge, as `open_llm` names it.
+        rubric: A rubric that comes with Tierline, by name, or one written out.
+        share: How much of the documents to judge. Which ones follows from their ids alone, and a larger share
+            contains a smaller one, so raising it asks only about the new ones.
+        excerpt_chars: How much of a document's beginning the judge reads.
+    """
+
+    name: ClassVar[str] = "annotate"
+    gives: ClassVar[tuple[pa.Field, ...]] = (JUDGE,)
+    uses_model: ClassVar[bool] = True
+
+    llm: str = "qwen2.5-coder-0.5b"
+    rubric: str | Rubric = "educational"
+    share: float = Field(default=0.1, gt=0, le=1)
+    excerpt_chars: int = Field(default=700, ge=50)
+
+    @field_validator("rubric")
+    @classmethod
+    def _known(cls, value: str | Rubric) -> str | Rubric:
+        if isinstance(value, str):
+            load_rubric(value)
+        return value
+
+    def identity(self) -> dict[str, Any]:
+        """As for any stage, with the rubric's contents in place of its name."""
+        identity = super().identity()
+        identity["parameters"]["rubric"] = self._rubric().model_dump(mode="json")
+        return identity
+
+    def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
+        """Opens the judge."""
+        judge = open_llm(self.llm, context.models, context.cache, context.threads)
+        rubric = self._rubric()
+
+        def annotate(table: pa.Table) -> Outcome:
+            ids = table["id"].to_pylist()
+            chosen = [row for row, row_id in enumerate(ids) if in_sample(row_id, self.share)]
+            texts = table["text"].take(pa.array(chosen, pa.int64())).to_pylist()
+            results = judge.complete([rubric.request(excerpt(text, self.excerpt_chars)) for text in texts])
+            scores: list[float | None] = [None] * len(ids)
+            failed = []
+            for row, result in zip(chosen, results, strict=True):
+                if result.finish is Finish.STOP:
+                    scores[row] = rubric.score(result.logprobs)
+                else:
+                    failed.append((row, (ids[row], AnnotateReason.JUDGE_FAILED, result.error)))
+            lost = {row for row, _ in failed}
+            kept = add_column(table, JUDGE, scores).filter(
+                pa.array([row not in lost for row in range(len(ids))], pa.bool_())
+            )
+            return Outcome(kept=kept, failed=fates(fate for _, fate in failed), usage=Usage.of(results))
+
+        return annotate
+
+    def _rubric(self) -> Rubric:
+        return load_rubric(self.rubric) if isinstance(self.rubric, str) else self.rubric
+
+
+def in_sample(row_id: str, share: float) -> bool:
+    """Whether the row is in the sample of this share, by a hash of its id."""
+    return xxhash.xxh3_64_intdigest(f"sample/{row_id}".encode()) < share * 2**64
+
+
+def excerpt(text: str, chars: int) -> str:
+    """The beginning of `text`, at most `chars` characters, cut behind a word where there is one."""
+    if len(text) <= chars:
+        return text
+    return text[:chars].rpartition(" ")[0] or text[:chars]
