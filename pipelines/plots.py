@@ -1,0 +1,131 @@
+"""Plots as inline SVG: bars and histograms.
+
+Across, all places are in percent and text is in pixels, so that a plot fits a phone as well as a screen without its
+words shrinking. Colours come from the page's classes.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.terms import share
+
+ROW = 36
+PLOT = 96
+GAP = 0.18
+"""The part of a histogram's bin that stays empty."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of a bar chart.
+
+    Attributes:
+        label: What is counted.
+        figure: The number as it is to be read.
+        lengths: One or more values drawn as bars below one another, each from 0 to 1.
+        hint: What the pointer is told.
+    """
+
+    label: str
+    figure: str
+    lengths: tuple[float, ...]
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """The heights of one histogram, and the class that colours it."""
+
+    name: str
+    counts: Sequence[int]
+    style: str
+
+
+def escape(text: str) -> str:
+    """Text from anywhere as HTML text; control characters show as a replacement character."""
+    return html.escape(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text))
+
+
+def bars(rows: Sequence[Bar], style: str, title: str) -> str:
+    """A bar chart with one label line above each bar, so that long labels have the whole width.
+
+    Args:
+        rows: The bars, from the top.
+        style: The class of the bars; where a row has several, those after the first add their number.
+        title: What it shows, for those who do not see it.
+    """
+    most = max((len(row.lengths) for row in rows), default=1)
+    step = ROW + 14 * (most - 1)
+    parts = []
+    for number, row in enumerate(rows):
+        top = number * step
+        parts.append(f"<g><title>{escape(row.hint or f'{row.label}: {row.figure}')}</title>")
+        parts.append(f'<text x="0" y="{top + 14}">{escape(row.label)}</text>')
+        parts.append(f'<text x="100%" y="{top + 14}" class="end">{escape(row.figure)}</text>')
+        for place, length in enumerate(row.lengths):
+            name = f"{style}-{place}" if place else style
+            y = top + 20 + 11 * place
+            parts.append(f'<rect x="0" y="{y}" width="100%" height="8" rx="2" class="rail"/>')
+            if length > 0:
+                parts.append(
+                    f'<rect x="0" y="{y}" width="{_percent(max(length, 0.004))}" height="8" rx="2" class="{name}"/>'
+                )
+        parts.append("</g>")
+    return _svg(step * len(rows), title, parts)
+
+
+def histogram(
+    series: Sequence[Series],
+    bins: Sequence[str],
+    ticks: Sequence[tuple[float, str]],
+    title: str,
+    marks: Sequence[tuple[float, str]] = (),
+) -> str:
+    """Histograms over the same bins, one before the other; the first is at the back.
+
+    Args:
+        series: Counts in each bin.
+        bins: What each bin holds, for the pointer.
+        ticks: Labels below the axis, each at a place from 0 to 1.
+        title: What it shows, for those who do not see it.
+        marks: Lines across the plot, thresholds for instance, each at a place from 0 to 1.
+    """
+    tallest = max((count for one in series for count in one.counts), default=0) or 1
+    top = 20 if marks else 6
+    floor = top + PLOT
+    parts = []
+    width = 1 / max(len(bins), 1)
+    for one in series:
+        for number, count in enumerate(one.counts):
+            if count:
+                height = max(PLOT * count / tallest, 1.0)
+                told = f"{bins[number]}: {count:,} {one.name} ({share(count, sum(one.counts))})"
+                parts.append(
+                    f'<rect x="{_percent(number * width + width * GAP / 2)}" y="{floor - height:.1f}" '
+                    f'width="{_percent(width * (1 - GAP))}" height="{height:.1f}" class="{one.style}">'
+                    f"<title>{escape(told)}</title></rect>"
+                )
+    parts.append(f'<line x1="0" x2="100%" y1="{floor}" y2="{floor}" class="axis"/>')
+    for place, label in marks:
+        parts.append(f'<line x1="{_percent(place)}" x2="{_percent(place)}" y1="16" y2="{floor}" class="mark"/>')
+        parts.append(_label(place, 11, label, "mark-text"))
+    parts += [_label(place, floor + 16, label, "tick") for place, label in ticks]
+    return _svg(floor + 22, title, parts)
+
+
+def _label(place: float, y: int, text: str, style: str) -> str:
+    """A label that stays inside the plot at either end."""
+    anchor = "start" if place < 0.04 else "end" if place > 0.96 else "middle"
+    return f'<text x="{_percent(place)}" y="{y}" class="{style}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.3f}".rstrip("0").rstrip(".") + "%"
+
+
+def _svg(height: float, title: str, parts: Sequence[str]) -> str:
+    return f'<svg role="img" aria-label="{escape(title)}" width="100%" height="{height:.0f}">{"".join(parts)}</svg>'
