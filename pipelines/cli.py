@@ -150,6 +150,34 @@ def explain(
         typer.echo("  ".join(part for part in parts if part))
 
 
+@app.command()
+def report(
+    output: Output,
+    page: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: report.html in DIR.")] = None,
+) -> None:
+    """Write one HTML page: each tier's rows, losses and their reasons, scores, lengths, costs, and examples."""
+    from pipelines.artifact import Store
+    from pipelines.report import write_report
+
+    with _failing_well():
+        typer.echo(write_report(Store(output), page))
+
+
+@app.command()
+def release(
+    tier: Annotated[str, typer.Argument(help="L0 … L4.")],
+    output: Annotated[str, typer.Option("--at", metavar="DIR", help="The output of a run.")],
+    to: Annotated[str, typer.Option("--to", metavar="OUT", help="A folder that does not exist yet, or a URL.")],
+) -> None:
+    """Write a tier as a data set: Parquet, card, lineage, licences, checksums; `datasets.load_dataset` loads it."""
+    from pipelines.artifact import Store
+    from pipelines.release import release as write_release
+
+    with _failing_well():
+        written = write_release(Store(output), tier, to)
+    typer.echo(f"{written.folder}: {written.rows:,} rows, {written.tokens:,} tokens, {len(written.files)} files")
+
+
 @models.command("pull")
 def models_pull(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names that `tierline models list` shows.")],
