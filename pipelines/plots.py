@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pipelines.terms import share
 
 ROW = 36
+NEXT_BAR = 10
 PLOT = 96
 GAP = 0.18
 """The part of a histogram's bin that stays empty."""
@@ -58,24 +59,22 @@ def bars(rows: Sequence[Bar], style: str, title: str) -> str:
         style: The class of the bars; where a row has several, those after the first add their number.
         title: What it shows, for those who do not see it.
     """
-    most = max((len(row.lengths) for row in rows), default=1)
-    step = ROW + 14 * (most - 1)
-    parts = []
-    for number, row in enumerate(rows):
-        top = number * step
+    parts, top = [], 0
+    for row in rows:
         parts.append(f"<g><title>{escape(row.hint or f'{row.label}: {row.figure}')}</title>")
         parts.append(f'<text x="0" y="{top + 14}">{escape(row.label)}</text>')
         parts.append(f'<text x="100%" y="{top + 14}" class="end">{escape(row.figure)}</text>')
         for place, length in enumerate(row.lengths):
             name = f"{style}-{place}" if place else style
-            y = top + 20 + 11 * place
+            y = top + 20 + NEXT_BAR * place
             parts.append(f'<rect x="0" y="{y}" width="100%" height="8" rx="2" class="rail"/>')
             if length > 0:
                 parts.append(
                     f'<rect x="0" y="{y}" width="{_percent(max(length, 0.004))}" height="8" rx="2" class="{name}"/>'
                 )
         parts.append("</g>")
-    return _svg(step * len(rows), title, parts)
+        top += ROW + NEXT_BAR * (len(row.lengths) - 1)
+    return _svg(top, title, parts)
 
 
 def histogram(
