@@ -46,6 +46,7 @@ _UNITS = (
 _APOSTROPHES = ("'", "’")
 _TAIL = 10  # No suffix but a run of periods is longer, with what must stand before it.
 _LONGEST_SPECIAL = 16
+_LONGEST_JOINED = 64
 _LONGEST_URL = 2000
 
 
@@ -225,7 +226,9 @@ def _split(chunk: str, special: dict[str, tuple[str, ...]]) -> list[str]:
 def _suffix_start(chunk: str, start: int, end: int, behind: re.Pattern[str]) -> int:
     """Where the suffix of chunk[start:end] begins, or `end` if it has none; looks at a few characters only."""
     if chunk.endswith("..", start, end):
-        return start + len(chunk[start:end].rstrip("."))
+        while end > start and chunk[end - 1] == ".":
+            end -= 1
+        return end
     low = max(start, end - _TAIL)
     tail = chunk[low:end]
     found = None if tail.isalpha() else behind.search(tail)
@@ -250,10 +253,13 @@ def _split_inside(core: str, inside: re.Pattern[str], address: re.Pattern[str]) 
 
 
 def _join_special(words: list[str]) -> list[str]:
-    """`words` with each run that makes up a special chunk replaced by that chunk's words, longest runs first."""
+    """`words` with each run that makes up a special chunk replaced by that chunk's words, longest runs first.
+
+    A chunk of very many words is left as it is: it's no language, and emoticons in it don't matter.
+    """
     runs, heads, longest = _sequences()
     starts = [at for at, word in enumerate(words) if word in heads]
-    if not starts or len(words) == 1:
+    if not starts or not 1 < len(words) <= _LONGEST_JOINED:
         return words
     taken: dict[int, tuple[int, tuple[str, ...]]] = {}
     used = [False] * len(words)
