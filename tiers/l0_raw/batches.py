@@ -23,7 +23,8 @@ CONTENT = (
 class ReadReason(StrEnum):
     """Why a row of an input was not kept.
 
-    The first group drops what was never meant to be a document; the second sends what is broken to quarantine.
+    The first group drops what was never meant to be a document; the second sends what is broken to quarantine; the
+    last is noted about rows that are kept.
     """
 
     NOT_A_RESPONSE = "not_a_response"
@@ -43,6 +44,9 @@ class ReadReason(StrEnum):
     NO_TEXT = "no_text"
     TEXT_NOT_A_STRING = "text_not_a_string"
     LONE_SURROGATE = "lone_surrogate"
+    NO_ID = "no_id"
+
+    NUL_REMOVED = "nul_removed"
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,18 @@ class Batch:
         self._kept: list[Mapping[str, Any]] = []
         self._dropped: list[tuple[str, str, str]] = []
         self._failed: list[tuple[str, str, str]] = []
+        self._noted: list[tuple[str, str, str]] = []
         self._bytes = 0
 
     def _id(self, offset: int | str) -> str:
         return document_id(f"{self._uri}#{offset}")
 
     def keep(self, offset: int | str, nbytes: int, row: Mapping[str, Any]) -> None:
-        """Adds a document that weighs `nbytes`."""
+        """Adds a document that weighs `nbytes`; NUL characters, which no text needs, are taken out of it."""
+        nuls = row["text"].count("\0")
+        if nuls:
+            row = {**row, "text": row["text"].replace("\0", "")}
+            self._noted.append((self._id(offset), ReadReason.NUL_REMOVED, str(nuls)))
         self._kept.append({"source": f"{self._uri}#{offset}", **row})
         self._bytes += nbytes
 
@@ -108,6 +117,7 @@ class Batch:
 
     def flush(self) -> Outcome:
         """Gives the batch and begins another."""
-        outcome = Outcome(documents(self._kept, self._extra), fates(self._dropped), fates(self._failed))
+        kept = documents(self._kept, self._extra)
+        outcome = Outcome(kept, fates(self._dropped), fates(self._failed), fates(self._noted))
         self._clear()
         return outcome

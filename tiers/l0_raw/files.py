@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import zlib
@@ -93,27 +94,34 @@ def _decompressed(stream: BinaryIO) -> BinaryIO | None:
     if head.startswith(b"\xfd7zXZ\x00"):
         return cast(BinaryIO, lzma.LZMAFile(stream))
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return cast(BinaryIO, _lines(pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")))
+        return cast(BinaryIO, io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd"), 1 << 16))
     return stream
-
-
-def _lines(stream: pa.NativeFile) -> Any:
-    import io
-
-    return io.BufferedReader(stream, 1 << 16)
 
 
 def _add_line(batch: Batch, offset: int, line: bytes, text_field: str, id_field: str | None) -> None:
     try:
         value = _parse(line)
-        row = _row(value, text_field)
-        name = offset if id_field is None else value[id_field]
     except _BadRow as bad:
         batch.fail(offset, bad.reason, bad.detail)
-    except KeyError:
-        batch.fail(offset, ReadReason.INVALID_JSON, f"no key {id_field!r}")
     else:
-        batch.keep(name, len(line), row)
+        _add_value(batch, offset, value, text_field, id_field)
+
+
+def _add_value(batch: Batch, place: int, value: dict[str, Any], text_field: str, id_field: str | None) -> None:
+    try:
+        row = _row(value, text_field)
+        name = place if id_field is None else _name(value, id_field)
+    except _BadRow as bad:
+        batch.fail(place, bad.reason, bad.detail)
+    else:
+        batch.keep(name, len(row["text"]), row)
+
+
+def _name(value: dict[str, Any], id_field: str) -> str:
+    name = value.get(id_field)
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise _BadRow(ReadReason.NO_ID, f"{id_field!r} is {type(name).__name__}, not a string or number")
+    return str(name)
 
 
 def _parse(line: bytes) -> dict[str, Any]:
@@ -171,16 +179,6 @@ def read_parquet(
         reason = ReadReason.EMPTY_FILE if stream.seek(0, 2) == 0 else ReadReason.NOT_PARQUET
         batch.fail(f"{number}+", reason, f"{type(error).__name__}: {error}")
     yield batch.flush()
-
-
-def _add_value(batch: Batch, number: int, value: dict[str, Any], text_field: str, id_field: str | None) -> None:
-    try:
-        row = _row(value, text_field)
-        batch.keep(number if id_field is None else value[id_field], len(row["text"]), row)
-    except _BadRow as bad:
-        batch.fail(number, bad.reason, bad.detail)
-    except KeyError:
-        batch.fail(number, ReadReason.INVALID_JSON, f"no column {id_field!r}")
 
 
 def read_html(stream: BinaryIO, uri: str, limits: Limits = DEFAULT_LIMITS) -> Iterator[Outcome]:
