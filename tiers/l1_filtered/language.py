@@ -27,7 +27,7 @@ class Language(Stage):
 
     The model is fastText's for 176 languages in its compressed form (Joulin et al. 2016, arXiv:1612.03651), which
     ships with its package; nothing is downloaded. It reads one line of bounded length: long documents are judged by
-    their beginning, middle and end. The default confidence is that of FineWeb (Penedo et al. 2024, section 3.2).
+    their beginning, middle and end. The default confidence is that of FineWeb (Penedo et al. 2024, section 3.3).
 
     Attributes:
         keep: ISO 639 codes of the languages to keep; empty keeps all.

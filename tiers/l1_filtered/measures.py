@@ -50,9 +50,11 @@ def _kind(word: str) -> int:
     )
 
 
-@lru_cache(maxsize=1 << 15)
 def _record(word: str) -> bytes:
     return _PACK(word_hash(word), len(word), _kind(word))
+
+
+_remembered_record = lru_cache(maxsize=1 << 15)(_record)
 
 
 LINE_BREAK_RECORD = _PACK(0, 0, LINE_BREAK)
@@ -71,14 +73,15 @@ class WordMemory(dict[str, bytes]):
         self._older: dict[str, bytes] = {}
 
     def __missing__(self, chunk: str) -> bytes:
+        if len(chunk) > _LONGEST_REMEMBERED:
+            return b"".join(map(_record, chunk_words(chunk)))
         records = self._older.get(chunk)
         if records is None:
-            records = b"".join(map(_record, chunk_words(chunk)))
-        if len(chunk) <= _LONGEST_REMEMBERED:
-            if len(self) >= self.limit:
-                self._older = dict(self)
-                self.clear()
-            self[chunk] = records
+            records = b"".join(map(_remembered_record, chunk_words(chunk)))
+        if len(self) >= self.limit:
+            self._older = dict(self)
+            self.clear()
+        self[chunk] = records
         return records
 
     def table(self, chunks: Sequence[str]) -> npt.NDArray[np.void]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,23 +15,27 @@ import xxhash
 
 Hashes = npt.NDArray[np.uint64]
 
-_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
+_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]{1,64}")
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK = 2048
+
+
+@lru_cache(maxsize=1 << 16)
+def _digest(word: str) -> bytes:
+    return xxhash.xxh3_64_digest(word.encode("utf-8", "surrogatepass"))
 
 
 def shingles(text: str, n: int) -> Hashes:
     """64-bit hashes of all runs of `n` words, ascending and distinct [S].
 
     Words are runs of letters and digits, in lower case, so that neither punctuation nor case nor layout sets two
-    copies apart; in scripts that put no space between words each character is one. A text of fewer than `n` words
-    has one shingle, an empty one none.
+    copies apart; a run of more than 64 is cut. In scripts that put no space between words each character is one. A
+    text of fewer than `n` words has one shingle, an empty one none.
     """
     words = _WORD.findall(text.lower())
     if not words:
         return np.empty(0, np.uint64)
-    digests = b"".join([xxhash.xxh3_64_digest(word.encode("utf-8", "surrogatepass")) for word in words])
-    hashes = np.frombuffer(digests, ">u8").astype(np.uint64)
+    hashes = np.frombuffer(b"".join(map(_digest, words)), ">u8").astype(np.uint64)
     runs = hashes[: max(1, len(hashes) - n + 1)].copy()
     for k in range(1, min(n, len(hashes))):
         runs = (runs * _MIX) ^ (runs >> np.uint64(29)) ^ hashes[k : k + len(runs)]
