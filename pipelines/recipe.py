@@ -20,9 +20,9 @@ TIERS = ("L0", "L1", "L2", "L3", "L4")
 STAGES: dict[str, tuple[type[Stage], ...]] = {
     "L0": tiers.l0_raw.STAGES,
     "L1": tiers.l1_filtered.STAGES,
-    "L2": getattr(tiers.l2_scored, "STAGES", ()),
-    "L3": getattr(tiers.l3_edited, "STAGES", ()),
-    "L4": getattr(tiers.l4_verified, "STAGES", ()),
+    "L2": tiers.l2_scored.STAGES,
+    "L3": tiers.l3_edited.STAGES,
+    "L4": tiers.l4_verified.STAGES,
 }
 
 

@@ -17,7 +17,6 @@ os.environ.update(
     HF_DATASETS_OFFLINE="1",
     OMP_NUM_THREADS="1",
     TOKENIZERS_PARALLELISM="false",
-    RAY_AUTH_MODE="disabled",
 )
 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
     os.environ.pop(name, None)
