@@ -98,8 +98,10 @@ class _Archive:
             reason = ReadReason.BAD_COMPRESSION
         else:
             reason = ReadReason.NOT_A_WARC if self._last < 0 and unread is None else ReadReason.MALFORMED_RECORD
+        if unread is not None or not self._last_failed:
+            self._batch.fail(_behind(self._last) if unread is None else unread, reason, str(error))
         self._last = self._last if unread is None else unread
-        self._batch.fail(_behind(self._last) if unread is None else unread, reason, str(error))
+        self._last_failed = True
         if not self._zipped:
             self._start = self._next_record()
 
