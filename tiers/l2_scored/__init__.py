@@ -4,10 +4,21 @@ cheap scorer, and the best of what it scores are kept; no text is changed.
 
 from tiers.l2_scored.annotate import Annotate
 from tiers.l2_scored.distil import Distil, distil_report
-from tiers.l2_scored.rubric import Rubric, load_rubric, rubric_names
+from tiers.l2_scored.rubric import AnswerRubric, ChannelRubric, Rubric, load_rubric, rubric_names
 from tiers.l2_scored.select import Select
 from tiers.stage import Stage
 
 STAGES: tuple[type[Stage], ...] = (Annotate, Distil, Select)
 
-__all__ = ["STAGES", "Annotate", "Distil", "Rubric", "Select", "distil_report", "load_rubric", "rubric_names"]
+__all__ = [
+    "STAGES",
+    "Annotate",
+    "AnswerRubric",
+    "ChannelRubric",
+    "Distil",
+    "Rubric",
+    "Select",
+    "distil_report",
+    "load_rubric",
+    "rubric_names",
+]

@@ -34,7 +34,8 @@ class Annotate(Stage):
 
     Attributes:
         llm: The judge, as `open_llm` names it.
-        rubric: A rubric that comes with Tierline, by name, or one written out.
+        rubric: A rubric that comes with Tierline, by name, or one written out. `educational` suits small models in
+            process, `educational-rating` models that follow instructions and servers.
         share: How much of the documents to judge. Which ones follows from their ids alone, and a larger share
             contains a smaller one, so raising it asks only about the new ones.
         excerpt_chars: How much of a document's beginning the judge reads.
@@ -44,7 +45,7 @@ class Annotate(Stage):
     gives: ClassVar[tuple[pa.Field, ...]] = (JUDGE,)
     uses_model: ClassVar[bool] = True
 
-    llm: str = "qwen2.5-coder-0.5b"
+    llm: str = "smollm2-135m"
     rubric: str | Rubric = "educational"
     share: float = Field(default=0.1, gt=0, le=1)
     excerpt_chars: int = Field(default=700, ge=50)
@@ -71,14 +72,18 @@ class Annotate(Stage):
             ids = table["id"].to_pylist()
             chosen = [row for row, row_id in enumerate(ids) if in_sample(row_id, self.share)]
             texts = table["text"].take(pa.array(chosen, pa.int64())).to_pylist()
-            results = judge.complete([rubric.request(excerpt(text, self.excerpt_chars)) for text in texts])
+            asked = [rubric.requests(excerpt(text, self.excerpt_chars)) for text in texts]
+            results = judge.complete([request for requests in asked for request in requests])
             scores: list[float | None] = [None] * len(ids)
             failed = []
-            for row, result in zip(chosen, results, strict=True):
-                if result.finish is Finish.STOP:
-                    scores[row] = rubric.score(result.logprobs)
+            answered = iter(results)
+            for row, requests in zip(chosen, asked, strict=True):
+                answers = [next(answered) for _ in requests]
+                wrong = next((answer for answer in answers if answer.finish is not Finish.STOP), None)
+                if wrong is None:
+                    scores[row] = rubric.score(answers)
                 else:
-                    failed.append((row, (ids[row], AnnotateReason.JUDGE_FAILED, result.error)))
+                    failed.append((row, (ids[row], AnnotateReason.JUDGE_FAILED, wrong.error)))
             lost = {row for row, _ in failed}
             kept = add_column(table, JUDGE, scores).filter(
                 pa.array([row not in lost for row in range(len(ids))], pa.bool_())

@@ -106,6 +106,8 @@ class OpenAIServer:
             pool.shutdown(cancel_futures=True)
 
     def _answer(self, request: Request) -> Result:
+        if request.reply:
+            return Result(text="", finish=Finish.ERROR, error="the chat protocol can't weigh a given reply")
         body = json.dumps(self._payload(request)).encode()
         for attempt in range(self._attempts):
             try:

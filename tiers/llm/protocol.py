@@ -39,6 +39,8 @@ class Request:
             token. Each must be one token of the model.
         schema: A JSON schema that the reply must satisfy, enforced while decoding where the back end can.
         prefill: The beginning of the assistant's reply, given rather than generated.
+        reply: When given, nothing is generated: the result holds the log-probability of each token of this text, as
+            the beginning of the reply.
     """
 
     messages: tuple[Message, ...]
@@ -46,6 +48,7 @@ class Request:
     choices: tuple[str, ...] = ()
     schema: dict[str, Any] | None = None
     prefill: str = ""
+    reply: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Result:
     Attributes:
         text: The generated text, without the prefill.
         finish: Why it ended.
-        logprobs: For a request with choices, the natural-log probability of each, in their order.
+        logprobs: For a request with choices, the natural-log probability of each, in their order; for one with a reply,
+            that of each of its tokens.
         prompt_tokens: Tokens read.
         completion_tokens: Tokens generated.
         cached: Whether it came from the request cache, and so cost nothing.
@@ -78,7 +82,9 @@ class LLM(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What identifies the model and its settings."""
+        ...
 
     def complete(self, requests: Sequence[Request]) -> list[Result]:
         """Answers every request, in order. One request's failure is a result with `Finish.ERROR`."""

@@ -2,8 +2,8 @@
 
 Measured on one core of a server CPU without matrix units, with 135 million and 494 million parameters in bfloat16:
 reading 500 and 190 tokens/s, whatever the batch; writing 12 and 5 tokens/s alone, 66 and 29 in a batch of eight.
-So requests with choices go one by one, and their result depends on nothing but themselves; generation goes in
-batches. The turns before the last one, which a stage's requests mostly share, are read once.
+So requests with choices or a reply go one by one, and their result depends on nothing but themselves; generation
+goes in batches. The turns before the last one, which a stage's requests mostly share, are read once.
 
 Greedy decoding in one thread gives the same bytes on the same kind of machine. A JSON schema isn't enforced here;
 the stage that asked validates what comes back in any case.
@@ -29,6 +29,9 @@ BATCH = 8
 
 _PREFIXES = 4
 """Shared beginnings of prompts whose keys and values are kept."""
+
+_POSITIONS = 256
+"""Positions of a given reply whose probabilities over the vocabulary are held at once."""
 
 
 class TransformersLLM:
@@ -63,38 +66,60 @@ class TransformersLLM:
         return complete_in_groups(self, requests)
 
     def groups(self, requests: Sequence[Request]) -> list[list[int]]:
-        """One group for each request with choices; the others by length, `BATCH` together."""
-        single = [[i] for i, request in enumerate(requests) if request.choices]
-        rest = [i for i, request in enumerate(requests) if not request.choices]
+        """One group for each request with choices or a reply; the others by length, `BATCH` together."""
+        single = [[i] for i, request in enumerate(requests) if request.choices or request.reply]
+        rest = [i for i, request in enumerate(requests) if not (request.choices or request.reply)]
         rest.sort(key=lambda i: (requests[i].max_tokens, _length(requests[i]), i))
         return single + [rest[at : at + BATCH] for at in range(0, len(rest), BATCH)]
 
     def answers(self, groups: Sequence[Sequence[Request]]) -> Iterator[tuple[int, list[Result]]]:
         """Answers each group in turn."""
         for number, group in enumerate(groups):
-            yield number, [self._rate(group[0])] if group[0].choices else self._generate(group)
+            try:
+                if group[0].choices:
+                    yield number, [self._rate(group[0])]
+                elif group[0].reply:
+                    yield number, [self._weigh(group[0])]
+                else:
+                    yield number, self._generate(group)
+            except LLMError as error:
+                yield number, [Result(text="", finish=Finish.ERROR, error=str(error))]
 
     def _rate(self, request: Request) -> Result:
         """One forward pass; log-probabilities over the whole vocabulary."""
         import torch
 
-        try:
-            ids = self._encode(request, room=1)
-            chosen = [self._one_token(choice) for choice in request.choices]
-        except LLMError as error:
-            return Result(text="", finish=Finish.ERROR, error=str(error))
+        ids = self._encode(request, room=1)
+        chosen = [self._one_token(choice) for choice in request.choices]
         prefix = self._shared(request, ids)
         past = copy.deepcopy(self._read(prefix)) if prefix else None
         with torch.inference_mode():
             rest = torch.tensor([ids[len(prefix) :]])
             state_D = self._model.base_model(input_ids=rest, past_key_values=past).last_hidden_state[0, -1]
             head = self._model.get_output_embeddings()
-            logits_V = head(state_D).float()
             # bfloat16 rounds logits to steps of 1/8; the few that matter are worth a product in float32
-            logits_V[chosen] = head.weight[chosen].float() @ state_D.float()
-            logprobs = logits_V.log_softmax(-1)[chosen].tolist()
+            given = head.weight[chosen].float() @ state_D.float()
+            logprobs = (given - head(state_D).float().logsumexp(-1)).tolist()
         best = max(range(len(chosen)), key=logprobs.__getitem__)
         return Result(request.choices[best], Finish.STOP, tuple(logprobs), prompt_tokens=len(ids))
+
+    def _weigh(self, request: Request) -> Result:
+        """One forward pass over the reply; the prompt is read once for all replies to it."""
+        import torch
+
+        reply = list(self._tokenizer(self._plain(request.reply), add_special_tokens=False)["input_ids"])
+        ids = self._encode(request, room=len(reply))
+        past = copy.deepcopy(self._read(tuple(ids[:-1])))
+        logprobs: list[float] = []
+        with torch.inference_mode():
+            fed = torch.tensor([ids[-1:] + reply[:-1]])
+            states_TD = self._model.base_model(input_ids=fed, past_key_values=past).last_hidden_state[0]
+            head = self._model.get_output_embeddings()
+            for at in range(0, len(reply), _POSITIONS):  # the vocabulary is wide
+                some_TD, tokens_T = states_TD[at : at + _POSITIONS], torch.tensor(reply[at : at + _POSITIONS])
+                given_T = (head.weight[tokens_T].float() * some_TD.float()).sum(-1)
+                logprobs += (given_T - head(some_TD).float().logsumexp(-1)).tolist()
+        return Result("", Finish.STOP, tuple(logprobs), prompt_tokens=len(ids) + len(reply))
 
     def _generate(self, group: Sequence[Request]) -> list[Result]:
         """Greedy decoding of one batch, padded on the left."""

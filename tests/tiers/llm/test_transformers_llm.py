@@ -141,3 +141,19 @@ def test_a_real_model_answers_in_its_own_chat_format(smollm: TransformersLLM) ->
     assert cut.finish is Finish.LENGTH
     assert cut.completion_tokens == 5
     assert choice.text == " Paris"
+
+
+def test_a_given_reply_gets_the_log_probability_of_each_token(tiny: TransformersLLM) -> None:
+    import torch
+
+    turn = (Message("user", "Say something."),)
+    reply = "words, and more words" * 20  # longer than one piece of the vocabulary's product
+    (result,) = tiny.complete([Request(turn, reply=reply)])
+    prompt = tiny._encode(Request(turn), room=0)
+    ids = prompt + list(tiny._tokenizer(reply, add_special_tokens=False)["input_ids"])
+    with torch.inference_mode():
+        logprobs_TV = tiny._model(input_ids=torch.tensor([ids])).logits[0].float().log_softmax(-1)
+    expected = [logprobs_TV[at - 1, ids[at]].item() for at in range(len(prompt), len(ids))]
+    assert result.logprobs == pytest.approx(expected, abs=0.1)
+    assert result.prompt_tokens == len(ids)
+    assert tiny.complete([Request(turn, reply="x"), Request(turn, reply=reply)])[1] == result
