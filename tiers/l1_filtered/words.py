@@ -48,6 +48,7 @@ _TAIL = 10  # No suffix but a run of periods is longer, with what must stand bef
 _LONGEST_SPECIAL = 16
 _LONGEST_JOINED = 64
 _LONGEST_URL = 2000
+_PLAIN = re.compile(r"([A-Za-z](?:[A-Za-z_]*[A-Za-z])?)((?:(?<=[a-z])\.|[,;:!?)])?)")
 
 
 def _ranges(codes: Iterable[int]) -> str:
@@ -292,8 +293,13 @@ def chunk_words(chunk: str) -> list[str]:
     special = _special().get(chunk)
     if special is not None:
         return list(special)
-    if chunk.isascii() and chunk.isalpha():
-        return [chunk]
+    plain = _PLAIN.fullmatch(chunk)
+    if plain:  # Most chunks; what follows would find the same.
+        core, mark = plain.groups()
+        if not mark:
+            return [core]
+        if core not in _special():
+            return [core, mark]
     return _join_special(_split(chunk, _special()))
 
 
