@@ -58,7 +58,7 @@ _UNSAFE = frozenset(
     "msilib nt winreg winsound rlcompleter readline site sitecustomize usercustomize pydoc_data".split()
 )
 _LEAST_DOC = 200
-"""Characters of documentation below which a class or function gets no page of its own."""
+"""Characters of documentation below which something gets no page of its own."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def candidates() -> Found:
         if module is None:
             skipped += 1
             continue
-        if name not in PACKAGES:
+        documented = len(_doc(module)) + sum(len(_doc(value)) for _, value in _members(module, name))
+        if name not in PACKAGES and documented >= _LEAST_DOC:
             pages.append(Candidate("module", name, f"{name} module", _module_page(module, name)))
         pages.extend(_objects(module, name))
     unique = {(page.kind, page.name): page for page in pages}
@@ -150,7 +151,7 @@ def _readmes() -> Iterator[Candidate]:
     for distribution in importlib.metadata.distributions():
         metadata = distribution.metadata.json
         name, text = str(metadata["name"]), str(metadata.get("description", ""))
-        if len(text) < _LEAST_DOC:
+        if len(text) < _LEAST_DOC or name == "tierline":
             continue
         kind = str(metadata.get("description_content_type", "text/x-rst")).partition(";")[0].strip().lower()
         body = _markdown(text) if kind == "text/markdown" else _rst(text)
@@ -174,7 +175,7 @@ def _rst(text: str) -> Callable[[], str]:
             "initial_header_level": 2,
         }
         parts = publish_parts(text, writer="html5", settings_overrides=settings)
-        return str(parts["html_body"])
+        return str(parts["body"])
 
     return render
 
