@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+
+from tiers.document import documents
+from tiers.l2_scored import Annotate, AnswerRubric
+from tiers.l2_scored.annotate import excerpt, in_sample
+from tiers.stage import Context, Outcome, check_outcome
+
+TEACHES = (
+    "Ice floats because water is densest at 4 degrees. As it cools further, its molecules settle into an open lattice "
+    "that takes more room. So the same mass has a larger volume, and the ice displaces more than its own weight."
+)
+SELLS = "BUY NOW!!! Best price, click here to order today. Free gift. Limited offer. Subscribe. Follow us. Add to cart."
+LISTS = "Home | Products | About us | Contact | Sitemap | Login | Register | Cart (0) | Terms | Privacy | Help | FAQ"
+
+
+@pytest.fixture
+def tiny_judge(tiny_model: Path, tmp_path: Path) -> Callable[..., Callable[[pa.Table], Outcome]]:
+    context = Context(models=tiny_model.parent, cache=tmp_path / "cache")
+    return lambda **fields: Annotate(llm="tiny", **fields).prepare(context)
+
+
+def table(count: int) -> pa.Table:
+    return documents([{"text": f"text {i} " * (i + 1), "source": f"s#{i}"} for i in range(count)])
+
+
+def test_a_real_judge_prefers_what_teaches(models_dir: Path) -> None:
+    stage = Annotate(share=1)
+    rows = documents([{"text": text, "source": text[:9]} for text in (SELLS, TEACHES, LISTS)])
+    outcome = stage.prepare(Context(models=models_dir))(rows)
+    check_outcome(stage, rows, outcome)
+    sells, teaches, lists = outcome.kept["score.judge"].to_pylist()
+    assert teaches > sells
+    assert teaches > lists
+    assert outcome.usage.requests == 9
+    assert outcome.usage.prompt_tokens > 300
+
+
+def test_only_the_sample_is_judged(tiny_judge: Callable[..., Callable[[pa.Table], Outcome]]) -> None:
+    rows = table(20)
+    outcome = tiny_judge(share=0.5)(rows)
+    check_outcome(Annotate(), rows, outcome)
+    judged = [score is not None for score in outcome.kept["score.judge"].to_pylist()]
+    assert judged == [in_sample(row_id, 0.5) for row_id in rows["id"].to_pylist()]
+    assert 0 < sum(judged) < 20
+    assert outcome.kept.num_rows == 20
+    assert outcome.usage.requests == 3 * sum(judged)
+
+
+def test_a_score_does_not_depend_on_the_table_it_came_in(
+    tiny_judge: Callable[..., Callable[[pa.Table], Outcome]],
+) -> None:
+    rows = table(6)
+    judge = tiny_judge(share=1)
+    whole = judge(rows).kept
+    pieces = pa.concat_tables([judge(rows.slice(at, 2)).kept for at in (4, 0, 2)])
+    assert pieces.sort_by("id").equals(whole.sort_by("id"))
+
+
+def test_a_second_run_is_paid_by_the_cache(tiny_judge: Callable[..., Callable[[pa.Table], Outcome]]) -> None:
+    rows = table(6)
+    first, second = tiny_judge(share=1)(rows), tiny_judge(share=1)(rows)
+    assert second.kept.equals(first.kept)
+    assert (second.usage.cached, second.usage.prompt_tokens) == (18, 0)
+    assert first.usage.prompt_tokens > 0
+
+
+def test_a_row_that_the_judge_cannot_read_fails_alone(tiny_judge: Callable[..., Callable[[pa.Table], Outcome]]) -> None:
+    rows = documents([{"text": text, "source": str(i)} for i, text in enumerate(("ok", "x" * 5000, "fine"))])
+    outcome = tiny_judge(share=1, excerpt_chars=6000)(rows)
+    check_outcome(Annotate(), rows, outcome)
+    (failed,) = outcome.failed.to_pylist()
+    assert failed["id"] == rows["id"][1].as_py()
+    assert failed["reason"] == "judge_failed"
+    assert "too long" in failed["detail"]
+    assert outcome.kept["score.judge"].null_count == 0
+
+
+def test_an_empty_table(tiny_judge: Callable[..., Callable[[pa.Table], Outcome]]) -> None:
+    outcome = tiny_judge()(table(0))
+    assert outcome.kept.num_rows == 0
+    assert outcome.kept.schema.field("score.judge").type == pa.float32()
+
+
+def test_a_rubric_of_ones_own_rates_with_the_answers_it_names(
+    tiny_judge: Callable[..., Callable[[pa.Table], Outcome]],
+) -> None:
+    rubric = AnswerRubric(kind="answer", instruction="i", question="q", answers={"1": 1, "2": 2, "3": 3})
+    scores = tiny_judge(share=1, rubric=rubric)(table(5)).kept["score.judge"].to_pylist()
+    assert all(1 < score < 3 for score in scores)
+
+
+def test_the_contents_of_the_rubric_are_identity() -> None:
+    named = Annotate()
+    assert Annotate(rubric=named._rubric()).identity() == named.identity()
+    changed = named._rubric().model_copy(update={"good": ("Something else.",)})
+    assert Annotate(rubric=changed).identity() != named.identity()
+
+
+def test_a_larger_sample_contains_a_smaller_one() -> None:
+    ids = [f"{i:032x}" for i in range(2000)]
+    small, large = ({i for i in ids if in_sample(i, share)} for share in (0.1, 0.3))
+    assert small < large
+    assert 150 < len(small) < 250
+    assert all(in_sample(i, 1) for i in ids)
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"), [("one two three", "one two"), ("unbroken" * 5, "unbrokenun"), ("short", "short")]
+)
+def test_an_excerpt_ends_behind_a_word(text: str, cut: str) -> None:
+    assert excerpt(text, 10) == cut
+
+
+@pytest.mark.parametrize("fields", [{"share": 0}, {"share": 1.5}, {"rubric": "no-such"}, {"temperature": 1}])
+def test_wrong_parameters_are_refused(fields: dict[str, object]) -> None:
+    with pytest.raises((ValidationError, Exception), match=r"share|rubric|temperature"):
+        Annotate(**fields)
