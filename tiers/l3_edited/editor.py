@@ -1,12 +1,12 @@
-"""The stage `edit`: a language model decides, block by block, what of a page is no content, and that is removed.
+"""The stage `edit`: a language model tells the content of a page from the rest, block by block, and the rest goes.
 
-Small models can't write edit programs that hold, nor answer when asked about a whole page; what they can do is label
-short pieces after two dozen labelled examples. So the model is only asked for one label a block, read from the
-probabilities of two tokens, and the edit program follows from the labels. The executor's guards bind it as they
-would bind any other program (`edit_program`).
+Small models can neither write edit programs that hold nor label a text when asked to. What they can do is say how
+likely a text is. So each block is weighed twice, as the next one in a list of menus, banners and footers and as the
+next one in a list of content: a channel classifier with examples in the context (Min et al., arXiv 2108.04106). The
+edit program follows from the weights, and the executor's guards bind it as they would any other (`edit_program`).
 
-What navigation, banners and footers there are stands at the ends of a page: in an audit of published edit programs
-deletion follows position. So only the outermost blocks are judged; the middle of a document is never touched.
+What navigation, banners and footers there are stands at the ends of a page. So only the outermost blocks are weighed;
+the middle of a document is never touched, however long it is.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ class Edit(Stage):
 
     `edit.operations` is the program that was carried out, as JSON (`edit_program.parse_program` reads it), and
     `edit.changed` whether it changed the text. The note `edited` lists its operations and says how many of the
-    document's blocks were judged; a program that a guard stopped is noted with the guard's reason, and its
-    document stays as it was. A document whose judge failed goes to quarantine.
+    document's blocks were weighed; a program that a guard stopped is noted with the guard's reason, and its
+    document stays as it was. A document whose blocks couldn't be weighed goes to quarantine.
 
     Attributes:
-        llm: Who judges, as `open_llm` names it.
-        window: How many blocks at either end are judged, protected and long ones counted.
+        llm: Who weighs, as `open_llm` names it: a model in this process, since chat servers don't weigh given text.
+        window: How many blocks at either end are weighed, protected and long ones counted.
         max_block: Longer blocks, in characters, are content.
-        shown: So many characters of a block, from its beginning, are shown to the judge.
-        threshold: The probability of being no content from which on a block is removed.
+        shown: So many characters of a block, from its beginning, are weighed.
+        threshold: The weight (see `weight`) from which on a block is removed. 0 is where both lists are as likely.
         max_deleted: See `Guards`.
     """
 
@@ -77,11 +77,11 @@ class Edit(Stage):
     uses_model: ClassVar[bool] = True
     gives: ClassVar[tuple[pa.Field, ...]] = (OPERATIONS, CHANGED)
 
-    llm: str = "qwen2.5-coder-0.5b"
+    llm: str = "smollm2-135m"
     window: int = Field(default=3, ge=1)
     max_block: int = Field(default=800, ge=1)
     shown: int = Field(default=240, ge=1)
-    threshold: float = Field(default=0.5, ge=0, le=1)
+    threshold: float = 0.5
     max_deleted: float = Field(default=0.3, ge=0, lt=1)
 
     def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
@@ -90,27 +90,28 @@ class Edit(Stage):
         return lambda table: self.edit(table, llm)
 
     def edit(self, table: pa.Table, llm: LLM) -> Outcome:
-        """Edits every document of `table`; a block that several of them share is judged once."""
+        """Edits every document of `table`; a block that several of them share is weighed once."""
         texts = table["text"].to_pylist()
         windows = [list(self.judged(text)) for text in texts]
         asked = list(dict.fromkeys(block.text for window in windows for block in window))
-        results = dict(zip(asked, llm.complete([request(text) for text in asked]), strict=True))
+        results = llm.complete([request(text, kind) for kind in Kind for text in asked])
+        pairs = dict(zip(asked, zip(results[: len(asked)], results[len(asked) :], strict=True), strict=True))
         edited: list[_Edited] = []
         notes, failed = [], []
         for row_id, text, window in zip(table["id"].to_pylist(), texts, windows, strict=True):
-            errors = [results[b.text].error for b in window if results[b.text].finish is Finish.ERROR]
-            if errors:
-                failed.append((row_id, EditNote.MODEL_FAILED, errors[0]))
+            answers = [pairs[block.text] for block in window]
+            if error := next((one.error for pair in answers for one in pair if one.finish is Finish.ERROR), ""):
+                failed.append((row_id, EditNote.MODEL_FAILED, error))
                 continue
-            junk = [block for block in window if removal(results[block.text]) >= self.threshold]
+            junk = [block for block, pair in zip(window, answers, strict=True) if weight(*pair) >= self.threshold]
             edited.append(self._carry_out(text, removal_program(text, junk), len(window)))
             if note := edited[-1].note:
                 notes.append((row_id, *note))
         kept = _with_edits(_without(table, [row_id for row_id, _, _ in failed]), edited)
-        return Outcome(kept=kept, failed=fates(failed), noted=fates(notes), usage=Usage.of(results.values()))
+        return Outcome(kept=kept, failed=fates(failed), noted=fates(notes), usage=Usage.of(results))
 
     def judged(self, text: str) -> Iterator[Block]:
-        """The blocks of `text` that the model is asked about, in order."""
+        """The blocks of `text` that are weighed, in order, cut to what is shown of them."""
         found, protected = list(blocks(text)), protected_lines(text)
         for number, block in enumerate(found):
             outermost = number < self.window or number >= len(found) - self.window
@@ -124,7 +125,7 @@ class Edit(Stage):
             return _Edited(text, (KeepAll(),), (result.reason, detail))
         if result == text:
             return _Edited(text, (KeepAll(),))
-        detail = f"{describe(program)}; judged {judged} of {sum(1 for _ in blocks(text))} blocks"
+        detail = f"{describe(program)}; weighed {judged} of {sum(1 for _ in blocks(text))} blocks"
         return _Edited(result, program, (EditNote.EDITED, detail))
 
 
@@ -188,58 +189,74 @@ def _with_edits(table: pa.Table, edited: Sequence[_Edited]) -> pa.Table:
     return add_column(table, CHANGED, [not isinstance(one.program[0], KeepAll) for one in edited])
 
 
-JUNK, CONTENT = "1", "0"
+class Kind(StrEnum):
+    """What a block may be."""
 
-_TASK = (
-    "Label pieces of web pages: 1 for menus, adverts, cookie notices, sharing buttons, forms and footers; "
-    "0 for content."
-)
-
-_EXAMPLES = (
-    ("Home / About us / Products / Contact / Log in", JUNK),
-    ("The function returns a list of all paths that match the pattern, in sorted order.", CONTENT),
-    ("Accept cookies / We and our partners store information on your device. / Manage settings", JUNK),
-    ("Installation", CONTENT),
-    ("© 2021 Acme Inc. All rights reserved. Terms | Privacy", JUNK),
-    ("After three days of talks the ministers agreed to lower the tariff on steel, officials said.", CONTENT),
-    ("Tweet / Pin it / Email this to a friend", JUNK),
-    ("class Queue(object) / Methods defined here: / put(self, item)", CONTENT),
-    ("• shelf module / • shell module / • signal module / • site module / • socket module / • ssl module", JUNK),
-    ("• Fast: parses a gigabyte a second / • Small: has no dependencies", CONTENT),
-    ("Jump to navigation | Search", JUNK),
-    ("parse(text, strict=True) / Parse text and return a tree.", CONTENT),
-    ("Sign up for our weekly newsletter and never miss a story.", JUNK),
-    ("Reading and writing of archive files.", CONTENT),
-    ("« Older posts / Newer posts »", JUNK),
-    ('Data / VERSION = "1.2" / __all__ = ["Queue"]', CONTENT),
-    ("Was this article useful? Yes / No", JUNK),
-    ("See also", CONTENT),
-    ("Read next", JUNK),
-    ("queue.PriorityQueue", CONTENT),
-    ("• Five gardens to see this summer / • Our ten best soups / • Why cats purr", JUNK),
-    (">>> rank([3, 1, 2]) / [2, 0, 1]", CONTENT),
-    ("Page last modified on 4 June 2018 by admin", JUNK),
-    ("I could not believe how good this soup was.", CONTENT),
-    ("Copyright Acme Manual. All rights reserved. Imprint", JUNK),
-    ("Raised when a task is cancelled before it has begun.", CONTENT),
-    ("Your comment / Name / Email / Post comment", JUNK),
-    ("By Maria Lopez, 12 May 2019", CONTENT),
-)
+    JUNK = "junk"
+    CONTENT = "content"
 
 
-def request(block: str) -> Request:
-    """Asks for the label of one block; everything but the last turn is the same for all blocks, and read once.
+_TASKS = {
+    Kind.JUNK: "You write the menus, lists of links, adverts, cookie notices, sharing buttons, forms and footers of "
+    "web pages.",
+    Kind.CONTENT: "You write the content of web pages: articles, documentation and their headings.",
+}
 
-    The block is the whole of its turn, which no text can end, and the reply is one of two tokens. So delimiters within
-    the turn would protect nothing more, and they cost a small model much of its judgement.
+_EXAMPLES = {
+    Kind.JUNK: (
+        "Home / About us / Products / Contact / Log in",
+        "Accept cookies / We and our partners store information on your device. / Manage settings",
+        "© 2021 Acme Inc. All rights reserved. Terms | Privacy",
+        "Tweet / Pin it / Email this to a friend",
+        "• shelf module / • shell module / • signal module / • site module / • socket module / • ssl module",
+        "Jump to navigation | Search",
+        "Sign up for our weekly newsletter and never miss a story.",
+        "« Older posts / Newer posts »",
+        "Was this article useful? Yes / No",
+        "Read next",
+        "• Five gardens to see this summer / • Our ten best soups / • Why cats purr",
+        "Page last modified on 4 June 2018 by admin",
+        "Copyright Acme Manual. All rights reserved. Imprint",
+        "Your comment / Name / Email / Post comment",
+    ),
+    Kind.CONTENT: (
+        "The function returns a list of all paths that match the pattern, in sorted order.",
+        "Installation",
+        "After three days of talks the ministers agreed to lower the tariff on steel, officials said.",
+        "class Queue(object) / Methods defined here: / put(self, item)",
+        "• Fast: parses a gigabyte a second / • Small: has no dependencies",
+        "parse(text, strict=True) / Parse text and return a tree.",
+        "Reading and writing of archive files.",
+        'Data / VERSION = "1.2" / __all__ = ["Queue"]',
+        "See also",
+        "queue.PriorityQueue",
+        ">>> rank([3, 1, 2]) / [2, 0, 1]",
+        "I could not believe how good this soup was.",
+        "Raised when a task is cancelled before it has begun.",
+        "By Maria Lopez, 12 May 2019",
+    ),
+}
+
+_NEXT = "The next piece:"
+
+
+def request(block: str, kind: Kind) -> Request:
+    """Asks how likely `block` is behind the examples of one kind; all before it is read once for all blocks.
+
+    The block is the whole of its turn, which no text can end, and nothing is generated: a text can make itself
+    likelier as one kind or the other, and no more.
     """
-    turns = [Message("system", _TASK)]
-    for text, label in _EXAMPLES:
-        turns += [Message("user", text), Message("assistant", label)]
-    return Request((*turns, Message("user", block)), choices=(JUNK, CONTENT))
+    turns = [Message("system", _TASKS[kind])]
+    for example in _EXAMPLES[kind]:
+        turns += [Message("user", _NEXT), Message("assistant", example)]
+    return Request((*turns, Message("user", _NEXT)), reply=block)
 
 
-def removal(result: Result) -> float:
-    """The probability that a block is no content, of the two labels alone."""
-    junk, content = result.logprobs
-    return 1 / (1 + math.exp(content - junk))
+def weight(junk: Result, content: Result) -> float:
+    """How much likelier a block is as no content than as content, from the results of the two requests.
+
+    The sum of the tokens' log ratios, over the root of their number: the sum of that many differences of one size is
+    by chance about that large, so one threshold serves short and long blocks.
+    """
+    ratios = (one - other for one, other in zip(junk.logprobs, content.logprobs, strict=True))
+    return sum(ratios) / math.sqrt(max(1, len(junk.logprobs)))

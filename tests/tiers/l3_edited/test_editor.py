@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tiers.document import check_schema, documents
 from tiers.l3_edited.edit_program import Guards, KeepAll, RemoveLines, apply_program, parse_program
-from tiers.l3_edited.editor import Block, Edit, blocks, removal, removal_program, request
+from tiers.l3_edited.editor import Block, Edit, Kind, blocks, removal_program, request, weight
 from tiers.llm.openai_server import OpenAIServer
 from tiers.stage import check_outcome
 
@@ -73,7 +73,7 @@ def test_only_outermost_short_unprotected_blocks_are_judged_and_only_their_begin
     assert [b.text for b in Edit(window=3, shown=8, max_block=50).judged(text)] == ["Menu", "x" * 8, "w" * 8]
 
 
-@pytest.mark.parametrize("threshold", [0.0, 1.0])
+@pytest.mark.parametrize("threshold", [-99.0, 99.0])
 def test_the_threshold_decides_and_notes_tell_what_was_done(smollm, threshold: float):
     stage = Edit(threshold=threshold, window=1, max_deleted=0.2)
     table = documents([{"text": PAGE, "source": "a"}, {"text": PAGE + "\nThe end", "source": "b"}])
@@ -81,20 +81,20 @@ def test_the_threshold_decides_and_notes_tell_what_was_done(smollm, threshold: f
     check_outcome(stage, table, outcome)
     check_schema(outcome.kept.schema, "edit")
     rows = outcome.kept.to_pylist()
-    assert outcome.usage.requests == 3, "the block that both documents begin with is judged once"
-    assert [row["edit.changed"] for row in rows] == [threshold == 0] * 2
-    if threshold == 1:
+    assert outcome.usage.requests == 2 * 3, "the block that both documents begin with is weighed once"
+    assert [row["edit.changed"] for row in rows] == [threshold < 0] * 2
+    if threshold > 0:
         assert [row["text"] for row in rows] == table["text"].to_pylist()
         assert outcome.noted.num_rows == 0
         return
     assert all("Home" not in row["text"] and "cookies" in row["text"] for row in rows)
     assert outcome.noted["reason"].to_pylist() == ["edited", "edited"]
-    assert outcome.noted["detail"][0].as_py() == "remove_lines(2,4); remove_lines(13,16); judged 2 of 6 blocks"
+    assert outcome.noted["detail"][0].as_py() == "remove_lines(2,4); remove_lines(13,16); weighed 2 of 6 blocks"
     assert parse_program(rows[0]["edit.operations"]) == (RemoveLines(start=2, end=4), RemoveLines(start=13, end=16))
 
 
 def test_a_program_that_deletes_too_much_leaves_the_text_and_says_so(smollm):
-    stage = Edit(threshold=0, window=3, max_deleted=0.3)
+    stage = Edit(threshold=-99, window=3, max_deleted=0.3)
     outcome = stage.edit(documents([{"text": PAGE, "source": "a"}]), smollm)
     row = outcome.kept.to_pylist()[0]
     assert (row["text"], row["edit.changed"], row["edit.operations"]) == (PAGE, False, '[{"op":"keep_all"}]')
@@ -112,6 +112,9 @@ def test_a_judge_that_is_not_there_sends_the_document_to_quarantine():
     assert outcome.kept["text"].to_pylist() == ["    only code"]
 
 
-def test_the_probability_is_of_the_two_labels_alone(smollm):
-    result = smollm.complete([request("Home / About us / Log in")])[0]
-    assert 0 < removal(result) < 1
+def test_the_smallest_model_tells_menus_and_notices_from_prose(smollm):
+    junk = ["• Home / • Documentation / • Download", "Copyright 2024 The Example Team. All rights reserved."]
+    content = ["Return a list of the names of the entries in the directory.", "The mayor opened the bridge on Friday."]
+    results = smollm.complete([request(text, kind) for text in (*junk, *content) for kind in Kind])
+    weights = [weight(*results[at : at + 2]) for at in range(0, 8, 2)]
+    assert min(weights[:2]) > Edit().threshold > max(weights[2:])
