@@ -18,7 +18,7 @@ class QualityRules(Stage):
 
     The order is that of FineWeb's published pipeline (Penedo et al. 2024), so that reasons and counts can be
     compared with it: C4 takes lines out, and FineWeb's rules see what it left. The first rule that a document breaks
-    is its reason. A family set to `None` is turned off.
+    is its reason. A family set to `None` is turned off. Kept documents that lost more than white space are noted.
     """
 
     name: ClassVar[str] = "quality_rules"
@@ -57,7 +57,7 @@ class QualityRules(Stage):
             noted = [
                 (row_id, Reason.LINES_REMOVED.value, _change(before, after))
                 for row_id, before, (verdict, after) in zip(table["id"].to_pylist(), texts, judged, strict=True)
-                if verdict is None and after != before
+                if verdict is None and after is not before and after.split() != before.split()
             ]
             return Outcome(outcome.kept, outcome.dropped, noted=fates(noted))
 

@@ -291,7 +291,8 @@ class C4(_Family):
         javascript: Whether lines that name JavaScript fall away.
         curly_bracket: Whether to drop pages with a `{`.
         policies: Whether lines on cookies and terms of use fall away.
-        edit: Whether kept documents lose the lines that fell away, as in C4; otherwise their text stays as it is.
+        edit: Whether kept documents lose the lines that fell away, as in C4, and with them blank lines and
+            indentation; otherwise their text stays as it is.
     """
 
     terminal_punctuation: bool = True

@@ -1,6 +1,6 @@
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiers.l1_filtered.measures import Measures, Ngrams, WordMemory, covered, duplicated, repeated, repeats, top_run
@@ -13,6 +13,7 @@ def _ngrams(text):
     return measures, Ngrams(measures)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(1, 4))
 def test_top_run_is_the_first_of_the_most_frequent(text, n):
     words = text.split()
@@ -22,6 +23,7 @@ def test_top_run_is_the_first_of_the_most_frequent(text, n):
     assert top_run(_ngrams(text)[1], n) == (count, len(" ".join(first)))
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(2, 5))
 def test_duplicated_characters_are_counted_from_the_left_without_overlap(text, n):
     words = text.split()
@@ -39,6 +41,7 @@ def test_duplicated_characters_are_counted_from_the_left_without_overlap(text, n
     assert covered(repeating, n, measures.offsets) >= total
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_a_full_memory_changes_no_result(text):
     tiny, large = WordMemory(limit=1), WordMemory()

@@ -137,6 +137,13 @@ def test_c4_takes_lines_out_and_says_so(context):
     ]
 
 
+def test_lost_white_space_is_not_noted(context):
+    outcome = judge(context, PROSE.replace("\n", "\n\n  "), c4=C4())
+
+    assert outcome.kept["text"].to_pylist() == [PROSE.strip()]
+    assert outcome.noted.num_rows == 0
+
+
 def test_c4_can_leave_the_text_alone(context):
     outcome = judge(context, PROSE + "Menu\n", c4=C4(edit=False))
 
