@@ -5,8 +5,9 @@
 
 On `data/judge_passages.jsonl`: 35 passages that teach, 39 that don't and 13 in between, half of them in the style of
 reference documentation. AUC is how often one that teaches is scored above one that doesn't; its interval is from
-2,000 bootstrap samples. Prompts were chosen on the passages with even numbers, so the column of the odd ones is the
-one to trust. The rubrics that come with Tierline are measured beside simpler ways to ask the same.
+2,000 bootstrap samples. The channel's prompts were written with all passages in view and picked, from about sixty
+combinations, on those with even numbers; so the column of the odd ones is the fairer. The rubrics that come with
+Tierline are measured beside simpler ways to ask the same.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def methods() -> dict[str, Method]:
         return [Request((Message("system", TEACHES), Message("user", question)), choices=("1", "2"))]
 
     return {
-        "educational": Method("channel: explanation against spam and lists", channel.requests, _plain(channel)),
+        "educational": Method("channel: explanation against notices and lists", channel.requests, _plain(channel)),
         "educational-rating": Method("rating 1-5, six examples", rating.requests, _plain(rating)),
         "channel-neutral": Method("channel: explanation against anything", neutral.requests, _plain(neutral)),
         "rating-bare": Method("rating 1-5, no examples", bare.requests, _plain(bare)),

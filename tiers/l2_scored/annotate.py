@@ -7,7 +7,7 @@ everything (FineWeb-Edu; UltraData-Math-L2; Ultra-FineWeb, MiniCPM4 report, sect
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from tiers.document import add_column
 from tiers.l2_scored.rubric import Rubric, load_rubric
-from tiers.llm import Finish, open_llm
+from tiers.llm import LLM, Finish, open_llm
 from tiers.stage import Context, Outcome, Stage, Usage, fates
 
 JUDGE = pa.field("score.judge", pa.float32())
@@ -72,28 +72,41 @@ class Annotate(Stage):
             ids = table["id"].to_pylist()
             chosen = [row for row, row_id in enumerate(ids) if in_sample(row_id, self.share)]
             texts = table["text"].take(pa.array(chosen, pa.int64())).to_pylist()
-            asked = [rubric.requests(excerpt(text, self.excerpt_chars)) for text in texts]
-            results = judge.complete([request for requests in asked for request in requests])
+            verdicts, usage = judged(judge, rubric, [excerpt(text, self.excerpt_chars) for text in texts])
             scores: list[float | None] = [None] * len(ids)
-            failed = []
-            answered = iter(results)
-            for row, requests in zip(chosen, asked, strict=True):
-                answers = [next(answered) for _ in requests]
-                wrong = next((answer for answer in answers if answer.finish is not Finish.STOP), None)
-                if wrong is None:
-                    scores[row] = rubric.score(answers)
+            keep, failed = [True] * len(ids), []
+            for row, verdict in zip(chosen, verdicts, strict=True):
+                if isinstance(verdict, float):
+                    scores[row] = verdict
                 else:
-                    failed.append((row, (ids[row], AnnotateReason.JUDGE_FAILED, wrong.error)))
-            lost = {row for row, _ in failed}
-            kept = add_column(table, JUDGE, scores).filter(
-                pa.array([row not in lost for row in range(len(ids))], pa.bool_())
-            )
-            return Outcome(kept=kept, failed=fates(fate for _, fate in failed), usage=Usage.of(results))
+                    keep[row] = False
+                    failed.append((ids[row], AnnotateReason.JUDGE_FAILED, verdict))
+            kept = add_column(table, JUDGE, scores).filter(pa.array(keep, pa.bool_()))
+            return Outcome(kept=kept, failed=fates(failed), usage=usage)
 
         return annotate
 
     def _rubric(self) -> Rubric:
         return load_rubric(self.rubric) if isinstance(self.rubric, str) else self.rubric
+
+
+def judged(judge: LLM, rubric: Rubric, texts: Sequence[str]) -> tuple[list[float | str], Usage]:
+    """Has `judge` rate each text by `rubric`.
+
+    Returns:
+        For each text its score, or what went wrong; and what was asked for.
+    """
+    asked = [rubric.requests(text) for text in texts]
+    results = judge.complete([request for requests in asked for request in requests])
+    answered = iter(results)
+    verdicts: list[float | str] = []
+    for requests in asked:
+        answers = [next(answered) for _ in requests]
+        wrong = next((answer for answer in answers if answer.finish is not Finish.STOP), None)
+        verdicts.append(
+            rubric.score(answers) if wrong is None else wrong.error or f"the reply ended with {wrong.finish}"
+        )
+    return verdicts, Usage.of(results)
 
 
 def in_sample(row_id: str, share: float) -> bool:
