@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from pipelines.artifact import Store, read_table
+from pipelines.recipe import STAGES
 from pipelines.release import loadable, release
 from pipelines.status import run_status
-from tiers.document import DOCUMENT
+from tiers.document import DOCUMENT, with_columns
 from tiers.errors import ArtifactError, RecipeError
 
 Recipes = Callable[..., Path]
@@ -73,6 +74,14 @@ def test_columns_of_every_kind_load(tmp_path: Path) -> None:
     assert loaded["meta"] == [{"key": "key", "value": "value"}]
     assert loaded["score.by"] == [{"key": "depth", "value": 1.0}]
     assert (loaded["score.quality"], loaded["claim.spans"]) == (0.5, [{"start": 3, "kind": "x"}])
+
+
+def test_the_columns_of_every_stage_are_known_to_datasets() -> None:
+    datasets = pytest.importorskip("datasets")
+    given = {column.name: column for stages in STAGES.values() for stage in stages for column in stage.gives}
+    assert {"score.quality", "quality.lang_confidence"} <= set(given)
+    features = datasets.Features.from_arrow_schema(loadable(with_columns(list(given.values()))))
+    assert set(features) == {*DOCUMENT.names, *given}
 
 
 def test_the_card_tells_the_figures(licensed: Path, tmp_path: Path) -> None:
