@@ -65,7 +65,8 @@ summary .soft { float: right; margin-left: 1rem; font-variant-numeric: tabular-n
 code { font: .86em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 dl { font-size: .9rem; } dt { font-weight: 600; margin-top: 1rem; } dd { margin: .15rem 0 0; }
 .bad { color: var(--fail); font-weight: 600; }
-@media (max-width: 30rem) { main { padding-top: 2rem; } h1 { font-size: 1.6rem; } h2 { margin-top: 3rem; } }
+@media (max-width: 30rem) { main { padding-top: 2rem; } h1 { font-size: 1.6rem; } h2 { margin-top: 3rem; }
+  table { font-size: .8rem; } th, td { padding-left: .7rem; } }
 @media print { details > * { display: block; } .row pre { max-height: none; } }
 """
 
