@@ -14,7 +14,7 @@ import yaml
 
 from pipelines.artifact import Written
 from pipelines.recipe import STAGES
-from pipelines.terms import TIER_MEANINGS, TIER_NAMES, seconds, share, size_of
+from pipelines.terms import TIER_MEANINGS, seconds, share, size_of, tier_label
 
 if TYPE_CHECKING:
     from pipelines.release import Contents
@@ -83,13 +83,13 @@ def render_card(
 
 
 def _front_matter(tier: str, lineage: Mapping[str, Any], contents: Contents) -> str:
-    found: dict[str, Any] = {"pretty_name": f"{lineage['recipe']} {tier} ({TIER_NAMES[tier]})"}
+    found: dict[str, Any] = {"pretty_name": f"{lineage['recipe']} {tier_label(tier)}"}
     found |= _hub_licenses(contents.licenses)
     languages = sorted(code for code in contents.languages if code and re.fullmatch(r"[a-z]{2,3}", code))
     if languages:
         found["language"] = languages
     found["size_categories"] = [_size(contents.rows)]
-    found["tags"] = ["tierline", f"tier-{tier.lower()}", f"{TIER_NAMES[tier]}-data"]
+    found["tags"] = ["tierline", f"tier-{tier.lower()}"]
     data = {"split": "train", "path": "data/train-*.parquet"}
     found["configs"] = [{"config_name": "default", "data_files": [data]}]
     return f"---\n{yaml.safe_dump(found, sort_keys=False, allow_unicode=True)}---"
@@ -124,7 +124,7 @@ def _hub_license(name: str) -> str:
 def _opening(tier: str, lineage: Mapping[str, Any], counts: Mapping[str, Any], files: Mapping[str, Written]) -> str:
     parquet = {name: file for name, file in files.items() if name.endswith(".parquet")}
     size = size_of(sum(file.bytes for file in parquet.values()))
-    return f"""# {lineage["recipe"]}: {tier}, {TIER_NAMES[tier]}
+    return f"""# {lineage["recipe"]}: {tier_label(tier)}
 
 {TIER_MEANINGS[tier]}
 
@@ -146,7 +146,7 @@ def _plural(count: int, noun: str) -> str:
 def _funnel(tiers: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         (
-            f"{found['tier']} {TIER_NAMES[found['tier']]}",
+            tier_label(found["tier"]),
             f"{found['rows_in']:,}",
             f"{sum(found['dropped'].values()):,}",
             f"{sum(found['failed'].values()):,}",
@@ -195,7 +195,7 @@ def _type_name(kind: Any) -> str:
 def _givers(lineage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for part in lineage["tiers"]:
         used = {stage["stage"] for step in part["steps"] for stage in step["stages"]}
-        for stage in STAGES[part["tier"]]:
+        for stage in STAGES.get(part["tier"], ()):
             if stage.name in used:
                 yield from ((column.name, f"Added by the stage `{stage.name}`") for column in stage.gives)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.plots import Bar, Series, bars, escape, histogram
 from pipelines.report_data import EXCERPT, LENGTH_BINS, Counts, Example, Loss, RunReport, Scores, TierReport
-from pipelines.terms import TIER_MEANINGS, TIER_NAMES, compact, seconds, share
+from pipelines.terms import TIER_MEANINGS, compact, seconds, share, tier_label
 
 FATES = (
     ("dropped", "Why rows were dropped", "drop"),
@@ -115,7 +115,7 @@ def _opening(report: RunReport) -> str:
 
 
 def _name(status: dict[str, Any]) -> str:
-    return f"{status['tier']} {TIER_NAMES[status['tier']]}"
+    return tier_label(status["tier"])
 
 
 def _count(number: int, noun: str) -> str:

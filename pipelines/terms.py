@@ -10,7 +10,13 @@ TIER_MEANINGS = {
     "L2": "Documents scored by a language model's standards, the better ones selected; their text is unchanged.",
     "L3": "Documents whose text a language model edited or wrote, and that passed the gates behind it.",
     "L4": "Passages and claims that were checked against their sources.",
+    "memory": "Latents of evidence: each retrieves, and is read by a frozen language model as one token.",
 }
+
+
+def tier_label(tier: str) -> str:
+    """A tier with its name: L1 filtered; the memory is called just that."""
+    return f"{tier} {TIER_NAMES[tier]}" if tier in TIER_NAMES else tier
 
 
 def compact(number: float) -> str:
