@@ -29,21 +29,22 @@ class QualityRules(Stage):
     fineweb: FineWeb | None = FineWeb()
 
     def judge(self, text: str, memory: WordMemory) -> tuple[Verdict, str]:
-        """The first rule that `text` breaks, and the text as C4 leaves it."""
+        """The first rule that `text` breaks, and the text with the lines that C4 leaves of it."""
         measures = Measures(text, memory)
         for family in (self.gopher_repetition, self.gopher_quality):
             verdict = family.judge(measures) if family else None
             if verdict:
                 return verdict, text
-        left = text
+        left = seen = text
         if self.c4:
             verdict, lines = self.c4.judge(text, memory)
             if verdict:
                 return verdict, text
-            left = "\n".join(lines).strip() if self.c4.edit else text
+            if self.c4.edit:
+                left, seen = self.c4.edited(text), "\n".join(lines).strip()
         if self.fineweb is None:
             return None, left
-        return self.fineweb.judge(measures if left == text else Measures(left, memory)), left
+        return self.fineweb.judge(measures if seen == text else Measures(seen, memory)), left
 
     def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
         """The function that judges a table, with a memory of the words that it has seen."""

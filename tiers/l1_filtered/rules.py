@@ -291,8 +291,9 @@ class C4(_Family):
         javascript: Whether lines that name JavaScript fall away.
         curly_bracket: Whether to drop pages with a `{`.
         policies: Whether lines on cookies and terms of use fall away.
-        edit: Whether kept documents lose the lines that fell away, as in C4, and with them blank lines and
-            indentation; otherwise their text stays as it is.
+        edit: Whether kept documents lose the lines that fell away, as in C4; otherwise their text stays as it is.
+            C4 took blank lines and indentation too; here paragraphs stay apart and code stays indented, and only the
+            rules that follow see the text without them.
     """
 
     terminal_punctuation: bool = True
@@ -320,12 +321,29 @@ class C4(_Family):
                 continue
             if self.curly_bracket and "{" in line:
                 return (Reason.CURLY_BRACKET, f"{text.count('{')} > 0"), kept
-            if self.policies and any(policy in lower for policy in _POLICIES):
+            if self._states_a_policy(lower):
                 continue
             kept.append(line)
         if self.min_sentences is None or len(kept) >= self.min_sentences:
             return None, kept
         return _below(Reason.FEW_SENTENCES, sentences(kept, memory), self.min_sentences), kept
+
+    def edited(self, text: str) -> str:
+        """What is left of the text of a document that is kept, with its paragraphs and indentation."""
+        lines: list[str] = []
+        for raw in text.splitlines():
+            line = self._line(raw) if raw.strip() else ""
+            if (
+                line is None
+                or (self.javascript and "javascript" in line.lower())
+                or self._states_a_policy(line.lower())
+            ):
+                continue
+            lines.append(raw[: len(raw) - len(raw.lstrip())] + line if line else "")
+        return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+
+    def _states_a_policy(self, lower: str) -> bool:
+        return self.policies and any(policy in lower for policy in _POLICIES)
 
     def _line(self, raw: str) -> str | None:
         """The line without citation marks, or `None` if it falls away for its form."""

@@ -140,7 +140,7 @@ def test_c4_takes_lines_out_and_says_so(context):
 def test_lost_white_space_is_not_noted(context):
     outcome = judge(context, PROSE.replace("\n", "\n\n  "), c4=C4())
 
-    assert outcome.kept["text"].to_pylist() == [PROSE.strip()]
+    assert outcome.kept["text"].to_pylist() == [PROSE.replace("\n", "\n\n  ").strip()]
     assert outcome.noted.num_rows == 0
 
 
@@ -235,3 +235,8 @@ def test_verdicts_do_not_depend_on_what_was_seen_before(context):
 def test_parameters_out_of_range_are_refused(parameters):
     with pytest.raises(ValidationError):
         QualityRules(**parameters)
+
+
+def test_c4_takes_lines_out_and_leaves_paragraphs_and_indentation_alone() -> None:
+    first, second = "One whole sentence stands here.\n\n", "Another follows it.\n    indented code stays as it is."
+    assert C4().edited(f"{first}\n\nmenu\n\n{second}\n\n") == first + second
