@@ -24,8 +24,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from tiers.document import add_column
-from tiers.l4_verified.claims import ANSWER, QUESTION, QUOTE
-from tiers.llm import LLM, Finish, Message, Request, Result, open_llm, quoted
+from tiers.l4_verified.claims import ANSWER, QUESTION, QUOTE, in_context
+from tiers.l4_verified.evidence import CONTEXT
+from tiers.llm import LLM, Finish, Message, Request, Result, open_llm
 from tiers.stage import Context, Outcome, Stage, Usage
 
 STATUS = pa.field("claim.status", pa.string(), nullable=False)
@@ -77,7 +78,7 @@ class Check(Stage):
 
     name: ClassVar[str] = "check"
     uses_model: ClassVar[bool] = True
-    needs: ClassVar[tuple[str, ...]] = (QUESTION.name, ANSWER.name, QUOTE.name)
+    needs: ClassVar[tuple[str, ...]] = (QUESTION.name, ANSWER.name, QUOTE.name, CONTEXT.name)
     gives: ClassVar[tuple[pa.Field, ...]] = (STATUS, REASON)
 
     llm: str = "qwen2.5-coder-0.5b"
@@ -95,7 +96,8 @@ class Check(Stage):
         rows = list(zip(*columns, strict=True))
         verdicts = [verdict_without_model(*row) for row in rows]
         open_rows = [i for i, verdict in enumerate(verdicts) if verdict is None]
-        results = llm.complete([self.request(rows[i][0], rows[i][1]) for i in open_rows])
+        contexts = table[CONTEXT.name].to_pylist()
+        results = llm.complete([self.request(rows[i][0], rows[i][1] or "", contexts[i]) for i in open_rows])
         for i, result in zip(open_rows, results, strict=True):
             verdicts[i] = self._compare(rows[i][2], result)
         decided = [verdict for verdict in verdicts if verdict]
@@ -103,9 +105,10 @@ class Check(Stage):
         table = add_column(table, REASON, [verdict.reason for verdict in decided])
         return Outcome(kept=table, usage=Usage.of(results))
 
-    def request(self, passage: str, question: str) -> Request:
-        """Asks `question` of the passage alone."""
-        turns = (Message("system", _TASK), Message("user", f"{quoted(passage, 'passage')}\nQuestion: {question}"))
+    def request(self, passage: str, question: str, context: str | None = None) -> Request:
+        """Asks `question` of the passage alone, below the title and heading that it stands under."""
+        asked = f"{in_context(passage, context)}\nQuestion: {question}"
+        turns = (Message("system", _TASK), Message("user", asked))
         return Request(turns, self.max_tokens)
 
     def _compare(self, answer: str, result: Result) -> Verdict:

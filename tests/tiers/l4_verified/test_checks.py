@@ -16,6 +16,7 @@ from tiers.l4_verified.checks import (
     verdict_without_model,
 )
 from tiers.l4_verified.claims import ANSWER, QUESTION, QUOTE
+from tiers.l4_verified.evidence import CONTEXT
 from tiers.stage import Context, check_outcome
 
 PASSAGE = "The Eiffel Tower was finished\nin 1889. It is 330 metres tall."
@@ -76,6 +77,7 @@ def test_a_second_reading_decides_and_every_row_keeps_its_place(smollm):
     table = documents([{"text": PASSAGE, "source": str(i)} for i in range(len(rows))])
     for field, values in zip((QUESTION, ANSWER, QUOTE), zip(*rows, strict=True), strict=True):
         table = table.append_column(field, pa.array(values, field.type))
+    table = table.append_column(CONTEXT, pa.nulls(len(rows), CONTEXT.type))
     outcome = Check().check(table, smollm)
     check_outcome(Check(), table, outcome)
     assert outcome.kept["claim.status"].to_pylist() == ["no_claim", "verified", "unverified", "refuted"]
@@ -88,6 +90,6 @@ def test_a_second_reading_decides_and_every_row_keeps_its_place(smollm):
 def test_preparing_loads_the_model_that_is_named(models_dir: Path):
     run = Check(llm="smollm2-135m").prepare(Context(models=models_dir))
     table = documents([{"text": PASSAGE, "source": "s"}])
-    for field in (QUESTION, ANSWER, QUOTE):
+    for field in (QUESTION, ANSWER, QUOTE, CONTEXT):
         table = table.append_column(field, pa.array([None], field.type))
     assert run(table).kept["claim.status"].to_pylist() == ["no_claim"]
