@@ -1,0 +1,73 @@
+"""Answers from latents against answers from nothing, from text, and from another question's latents.
+
+    python benchmarks/latent_answers.py [--limit N] [--pretrained FOLDER]
+
+On questions that nothing was trained or chosen on: XQuAD articles 25-48, the last 355 rows of QED, HotpotQA, MuSiQue.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+from record import SHARED, hash_files, print_table, write_result
+
+from latent_memory.data import Form, read_questions, read_sentences
+from latent_memory.evaluate import evaluate
+from latent_memory.pretrained import PACKAGED, load_compressor, load_generator, read_manifest
+
+SETS: tuple[tuple[str, str, Form, int], ...] = (
+    ("XQuAD en, articles 25-48", "xquad.en.json.gz", "squad", 24),
+    ("QED, last 355 rows", "qed-dev.jsonlines.gz", "qed", 1000),
+    ("HotpotQA", "hotpotqa_hipporag100.json.gz", "hotpotqa", 0),
+    ("MuSiQue", "musique_hipporag100.json.gz", "musique", 0),
+)
+POOL = 2000
+"""Most sentences that retrieval chooses from beside the gold ones, drawn with a fixed seed."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--limit", type=int, help="questions of each set, the first ones")
+    parser.add_argument("--pretrained", type=Path, default=PACKAGED)
+    options = parser.parse_args()
+    qa = SHARED / "qa"
+    if not qa.is_dir():
+        raise SystemExit(f"the question sets aren't at {qa}")
+    compressor, generator = load_compressor(options.pretrained), load_generator(options.pretrained)
+    results: dict[str, Any] = {}
+    for title, name, form, first in SETS:
+        started = time.process_time()
+        questions = read_questions(qa / name, form, first)[: options.limit]
+        pool = read_sentences(qa / name, form, first, titles=True)
+        pool = random.Random(0).sample(pool, min(POOL, len(pool)))
+        results[title] = evaluate(questions, pool, compressor, generator)
+        results[title]["cpu_seconds"] = round(time.process_time() - started, 1)
+        show(title, results[title])
+    if options.limit is None and options.pretrained == PACKAGED:
+        files = [qa / name for _, name, _, _ in SETS]
+        corpus = {"sets": [title for title, *_ in SETS], "sha256": hash_files(files)}
+        result = {"memory": read_manifest().stamp(), "sets": results}
+        print(write_result("latent_answers", result, ("lancedb", "peft", "torch", "transformers"), corpus))
+
+
+def show(title: str, result: dict[str, Any]) -> None:
+    def cell(interval: dict[str, float]) -> str:
+        return f"{100 * interval['mean']:.1f} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
+
+    rows: list[tuple[str, ...]] = [
+        (name, cell(c["f1"]), cell(c["exact"]), f"{c['context_tokens']:.1f}")
+        for name, c in result["conditions"].items()
+    ]
+    rows += [(f"F1 {name}", cell(difference), "", "") for name, difference in result["differences_f1"].items()]
+    recall = f"recall@1 {result['recall_at_1']:.3f}, @5 {result['recall_at_5']:.3f} among {result['pool']:,}"
+    print_table(
+        f"{title}: {result['questions']} questions, {recall}", ("", "F1", "exact match", "context tokens"), rows
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""Questions with their gold evidence, and sentences to compress, out of public question answering sets.
+
+Evidence is sentence-sized: the sentence that contains the answer, with the title of its passage where the set gives
+one. A question whose answer stands in no single sentence is left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import importlib.util
+import json
+import pkgutil
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from tiers.errors import SourceError
+
+Form = Literal["squad", "qed", "hotpotqa", "musique", "pubmedqa", "strategyqa"]
+
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9À-Þ])|(?<=[。！？])|\n\s*\n")
+_WORD = re.compile(r"\w+(?:[-'’.,]\w+)*")
+_STOP = frozenset(
+    "a an the and or of in on at to for from by with as is are was were be been has have had it its this that these "
+    "those he she they his her their not but which who whom whose what when where how than then there also can could "
+    "may might will would should must do does did such into over under between during after before about only no if "
+    "we you i our your all any each other some most more many much very one".split()
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its accepted answers and the evidence that answers it.
+
+    Attributes:
+        text: The question.
+        answers: Accepted answers; the first one is trained on.
+        evidence: Gold evidence, one text for each latent.
+    """
+
+    text: str
+    answers: tuple[str, ...]
+    evidence: tuple[str, ...]
+
+
+def sentences(text: str) -> list[tuple[int, str]]:
+    """Splits prose at sentence ends; returns (offset, sentence) pairs without surrounding blanks."""
+    found: list[tuple[int, str]] = []
+    start = 0
+    for end in [*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]:
+        piece = text[start:end]
+        if piece.strip():
+            found.append((start + len(piece) - len(piece.lstrip()), piece.strip()))
+        start = end
+    return found
+
+
+def _sentence_with(text: str, offset: int, answer: str) -> str | None:
+    for start, sentence in sentences(text):
+        if start <= offset < start + len(sentence):
+            return sentence if answer.strip() in sentence else None
+    return None
+
+
+def _load(path: Path) -> Any:
+    if not path.exists():
+        raise SourceError("a data file is missing", where=str(path), hint="Give its folder in the recipe's `data`")
+    raw = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    with raw as stream:
+        if ".jsonl" in path.name:
+            return [json.loads(line) for line in stream if line.strip()]
+        return json.load(stream)
+
+
+def _squad(data: Any) -> Iterator[Question]:
+    for article in data["data"]:
+        for paragraph in article["paragraphs"]:
+            for qa in paragraph["qas"]:
+                answers = [a for a in qa["answers"] if a["text"].strip()]
+                if not answers:
+                    continue
+                first = answers[0]
+                gold = _sentence_with(paragraph["context"], first["answer_start"], first["text"])
+                if gold:
+                    texts = tuple(dict.fromkeys(a["text"].strip() for a in answers))
+                    yield Question(qa["question"].strip(), texts, (gold,))
+
+
+def _qed(data: Any) -> Iterator[Question]:
+    for row in data:
+        spans = [span for answer in row["original_nq_answers"] for span in answer]
+        if not spans:
+            continue
+        shortest = min(spans, key=lambda span: len(span["string"]))
+        text, offset = row["paragraph_text"], shortest["start"]
+        starts = [*row["sentence_starts"], len(text)]
+        for begin, end in pairwise(starts):
+            if begin <= offset < end and shortest["string"] in text[begin:end]:
+                answers = tuple(dict.fromkeys([shortest["string"], *(span["string"] for span in spans)]))
+                yield Question(row["question_text"], answers, (f"{row['title_text']}: {text[begin:end].strip()}",))
+                break
+
+
+def _hotpotqa(data: Any) -> Iterator[Question]:
+    for row in data:
+        passages = dict(row["context"])
+        gold = [
+            f"{title}: {passages[title][number].strip()}"
+            for title, number in row["supporting_facts"]
+            if title in passages and number < len(passages[title])
+        ]
+        if gold:
+            yield Question(row["question"], (row["answer"],), tuple(dict.fromkeys(gold)))
+
+
+def _musique(data: Any) -> Iterator[Question]:
+    for row in data:
+        gold = []
+        for hop in row["question_decomposition"]:
+            paragraph = row["paragraphs"][hop["paragraph_support_idx"]]
+            text, answer = paragraph["paragraph_text"], hop["answer"]
+            holding = [s for _, s in sentences(text) if answer.lower() in s.lower()]
+            gold.append(f"{paragraph['title']}: {(holding or [sentences(text)[0][1]])[0]}")
+        yield Question(row["question"], (row["answer"], *row["answer_aliases"]), tuple(dict.fromkeys(gold)))
+
+
+def _pubmedqa(data: Any) -> Iterator[Question]:
+    for row in data.values():
+        conclusion = sentences(row["LONG_ANSWER"])
+        if conclusion:
+            yield Question(row["QUESTION"], (row["final_decision"],), (conclusion[0][1],))
+
+
+def _strategyqa(data: Any) -> Iterator[Question]:
+    for row in data:
+        if row["facts"]:
+            yield Question(row["question"], ("yes" if row["answer"] else "no",), tuple(row["facts"]))
+
+
+_READERS = {
+    "squad": _squad,
+    "qed": _qed,
+    "hotpotqa": _hotpotqa,
+    "musique": _musique,
+    "pubmedqa": _pubmedqa,
+    "strategyqa": _strategyqa,
+}
+
+
+def read_questions(path: Path, form: Form, first: int = 0, last: int | None = None) -> list[Question]:
+    """Reads a question answering set.
+
+    Args:
+        path: JSON or JSON lines, plain or gzip.
+        form: Its layout.
+        first: First article (SQuAD form) or row that is read.
+        last: Where reading stops, exclusive; the end of the file by default.
+
+    Raises:
+        SourceError: when the file is missing.
+    """
+    data = _load(path)
+    if form == "squad":
+        data = {"data": data["data"][first:last]}
+    elif form == "pubmedqa":
+        data = dict(list(data.items())[first:last])
+    else:
+        data = data[first:last]
+    return list(_READERS[form](data))
+
+
+def read_sentences(path: Path, form: Form, first: int = 0, last: int | None = None, titles: bool = False) -> list[str]:
+    """Every sentence of the passages of a set, duplicates removed, in order.
+
+    Args:
+        path: As for `read_questions`, like `form`, `first` and `last`.
+        form: Its layout.
+        first: First article or row.
+        last: End, exclusive.
+        titles: Whether to put the passage's title in front, as gold evidence has it.
+    """
+    data = _load(path)
+    rows = list(data.values()) if form == "pubmedqa" else data["data"] if form == "squad" else data
+    found = (
+        f"{title}: {sentence}" if titles and title else sentence
+        for row in rows[first:last]
+        for title, passage in _passages(row, form)
+        for _, sentence in sentences(passage)
+    )
+    return list(dict.fromkeys(found))
+
+
+def _passages(row: Any, form: Form) -> Iterator[tuple[str, str]]:
+    """(title, text) of the passages of a row; sets without titles give an empty one."""
+    match form:
+        case "squad":
+            yield from (("", paragraph["context"]) for paragraph in row["paragraphs"])
+        case "qed":
+            yield row["title_text"], row["paragraph_text"]
+        case "pubmedqa":
+            yield from (("", text) for text in [*row["CONTEXTS"], row["LONG_ANSWER"]])
+        case "strategyqa":
+            yield from (("", fact) for fact in row["facts"])
+        case "hotpotqa":
+            yield from ((title, " ".join(s.strip() for s in parts)) for title, parts in row["context"])
+        case "musique":
+            yield from ((paragraph["title"], paragraph["paragraph_text"]) for paragraph in row["paragraphs"])
+
+
+def python_sentences() -> list[str]:
+    """Sentences of the running Python's own documentation: `pydoc` topics and module docstrings, in name order."""
+    from pydoc_data import topics
+
+    texts = [topics.topics[name] for name in sorted(topics.topics)]
+    for module in sorted(m.name for m in pkgutil.iter_modules() if m.name in _STANDARD_MODULES):
+        texts.append(_docstrings(module))
+    found = (" ".join(s.split()) for text in texts for _, s in sentences(text))
+    return list(dict.fromkeys(s for s in found if _looks_like_prose(s)))
+
+
+_STANDARD_MODULES = frozenset(
+    "argparse ast asyncio base64 bisect calendar cmd code codecs collections configparser contextlib copy csv "
+    "dataclasses datetime decimal difflib dis doctest email enum filecmp fractions ftplib functools gettext "
+    "glob gzip hashlib heapq html http imaplib inspect io ipaddress json keyword logging mailbox mimetypes "
+    "numbers operator optparse os pathlib pickle platform pprint profile queue random re sched selectors "
+    "shelve shlex shutil signal smtplib socket sqlite3 statistics string subprocess tarfile tempfile textwrap "
+    "threading timeit tokenize traceback types typing unittest urllib uuid warnings weakref xml zipfile".split()
+)
+
+
+def _docstrings(module: str) -> str:
+    """Docstrings of a module's source, read without importing it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return ""
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    nodes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = (ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, nodes))
+    return "\n\n".join(text for text in found if text)
+
+
+def _looks_like_prose(sentence: str) -> bool:
+    words = sentence.split()
+    letters = sum(c.isalpha() or c == " " for c in sentence)
+    return 5 <= len(words) <= 60 and letters >= 0.8 * len(sentence)
+
+
+def cloze(sentence: str, rng: random.Random, window: int = 5) -> Question | None:
+    """A question made from a sentence alone: a content word or name becomes the answer, a wh-word takes its place.
+
+    Noisy cloze translation after Lewis, Denoyer and Riedel, "Unsupervised Question Answering by Cloze Translation"
+    (ACL 2019, section 2.3), with regular expressions in place of their named entity tagger. The question shows at most
+    `window` words on one or both sides, so that a reader needs the evidence.
+
+    Returns:
+        The question, or None where the sentence has no word worth asking for.
+    """
+    words = list(_WORD.finditer(sentence))
+    spans = _answer_spans(sentence, words)
+    if not spans:
+        return None
+    begin, end = rng.choice(spans)
+    answer = sentence[words[begin].start() : words[end - 1].end()]
+    left = max(0, begin - rng.randint(2, window))
+    right = min(len(words), end + rng.randint(2, window))
+    before = sentence[words[left].start() : words[begin].start()].strip()
+    after = sentence[words[end - 1].end() : words[right - 1].end()].strip(" ,;:")
+    asked = _wh_word(answer)
+    if rng.random() < 0.5 and after:
+        text = f"{asked} {after} {before}"
+    else:
+        text = f"{before} {asked.lower()} {after}"
+    return Question(" ".join(text.split()).rstrip(" ,;:.") + "?", (answer,), (sentence,))
+
+
+def _answer_spans(sentence: str, words: list[re.Match[str]]) -> list[tuple[int, int]]:
+    """Word ranges that may be asked for: numbers, runs of capitalised words, and pairs or single content words."""
+    spans: list[tuple[int, int]] = []
+    index = 0
+    while index < len(words):
+        token = words[index].group()
+        if token[0].isdigit():
+            spans += [(index, index + 1)] * 3
+        elif token[0].isupper() and token.lower() not in _STOP and index > 0:
+            end = index + 1
+            while (
+                end < len(words)
+                and words[end].group()[0].isupper()
+                and end - index < 4
+                and (sentence[words[end - 1].end() : words[end].start()] == " ")
+            ):
+                end += 1
+            spans += [(index, end)] * 3
+            index = end - 1
+        elif len(token) > 4 and token.lower() not in _STOP:
+            spans.append((index, index + 1))
+            follows = words[index + 1].group() if index + 1 < len(words) else ""
+            if len(follows) > 3 and follows.lower() not in _STOP:
+                spans.append((index, index + 2))
+        index += 1
+    return spans
+
+
+def _wh_word(answer: str) -> str:
+    if re.fullmatch(r"1\d\d\d|20\d\d", answer):
+        return "When"
+    if answer[0].isdigit():
+        return "How many"
+    return "Who or what" if answer[0].isupper() else "What"

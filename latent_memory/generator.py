@@ -1,0 +1,190 @@
+"""A frozen causal LM that reads latents in place of text.
+
+The chat prompt is the same for text, latents and nothing; only what stands behind `Context:` differs. The question
+comes *before* the context: the keys and values of everything in front of a latent then don't depend on it, so that no
+gradient has to pass through them, and a latent is read with the question already known (on SmolLM2-135M a
+superposition of embeddings read this way lowers the answers' loss by 0.21 nats against another question's, against
+0.16 with the question behind it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tiers.errors import ModelError
+
+INSTRUCTION = "Answer with a few words from the context."
+EXAMPLES = (
+    (
+        "Mary Shelley wrote the novel Frankenstein while staying near Lake Geneva.",
+        "who is the author of frankenstein",
+        "Mary Shelley",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One row for the generator.
+
+    Attributes:
+        question: The question.
+        context: Embeddings that stand for the evidence, (n, G); None for no context at all.
+        answer: Token ids that are scored; empty when the row is to be answered.
+    """
+
+    question: str
+    context: Tensor | None
+    answer: tuple[int, ...] = ()
+
+
+class Generator:
+    """Wraps a causal LM; its weights never change.
+
+    Args:
+        model: A causal LM with `inputs_embeds`.
+        tokenizer: Its tokenizer; the chat template is used where there is one.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model, self.tokenizer = model.eval().requires_grad_(False), tokenizer
+        self.embedding: Tensor = model.get_input_embeddings().weight
+        text = self._template("\x00", "\x01")
+        parts = text.replace("\x01", "\x00").split("\x00")
+        if len(parts) != 3 or text.index("\x00") > text.index("\x01"):
+            raise ModelError("the chat template reorders the prompt", where="generator", got=text)
+        self.head, self.middle, self.tail = (self.token_ids(part) for part in parts)
+        self._prefix = self._run_prefix()
+
+    @property
+    def hidden(self) -> int:
+        """Size of an embedding, G."""
+        return int(self.embedding.shape[1])
+
+    @property
+    def embedding_norm(self) -> float:
+        """Mean norm of the input embeddings: the scale that latents start with."""
+        return float(self.embedding.float().norm(dim=1).mean())
+
+    def token_ids(self, text: str) -> list[int]:
+        """Token ids without special tokens being added."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def answer_ids(self, answer: str) -> tuple[int, ...]:
+        """Token ids of an answer and of its end."""
+        return (*self.token_ids(answer), self.tokenizer.eos_token_id)
+
+    def embed(self, text: str) -> Tensor:
+        """Embeddings of raw text, (n, G)."""
+        return self.embedding[torch.tensor(self.token_ids(text))]
+
+    def _template(self, question: str, context: str) -> str:
+        def user(q: str, c: str) -> dict[str, str]:
+            return {"role": "user", "content": f"Question: {q}\nContext: {c}"}
+
+        messages = [{"role": "system", "content": INSTRUCTION}]
+        for shown, asked, answer in EXAMPLES:
+            messages += [user(asked, shown), {"role": "assistant", "content": answer}]
+        messages.append(user(question, context))
+        if self.tokenizer.chat_template:
+            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return "\n".join(message["content"] for message in messages) + "\nAnswer:"
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _run_prefix(self) -> list[tuple[Tensor, Tensor]]:
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        self.model.model(input_ids=torch.tensor([self.head]), past_key_values=cache)
+        return [(layer.keys, layer.values) for layer in cache.layers]
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _run_questions(self, questions: Sequence[str]) -> tuple[Any, Tensor]:
+        """Keys and values up to the context, with the questions padded on the left; and their mask, (B, P)."""
+        from transformers import DynamicCache
+
+        rows = [self.token_ids(question) + self.middle for question in questions]
+        length = max(len(row) for row in rows)
+        ids = torch.tensor([[0] * (length - len(row)) + row for row in rows])
+        real = torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in rows])
+        mask = F.pad(real, (len(self.head), 0), value=True)
+        cache = DynamicCache()
+        for layer, (keys, values) in enumerate(self._prefix):
+            cache.update(keys.expand(len(rows), -1, -1, -1), values.expand(len(rows), -1, -1, -1), layer)
+        self.model.model(
+            input_ids=ids,
+            attention_mask=mask.long(),
+            position_ids=(mask.long().cumsum(1) - 1)[:, len(self.head) :],
+            past_key_values=cache,
+        )
+        return cache, mask
+
+    def _continue(self, cache: Any, mask: Tensor, rows: Sequence[Tensor], left: bool) -> tuple[Tensor, Tensor]:
+        """Runs embeddings (n_b, G) behind the questions; returns hidden states and the longer mask."""
+        length = max(len(row) for row in rows)
+        pads = [length - len(row) for row in rows]
+        stacked = torch.stack(
+            [F.pad(r, (0, 0, p, 0) if left else (0, 0, 0, p)) for r, p in zip(rows, pads, strict=True)]
+        )
+        real = torch.ones(len(rows), length, dtype=torch.bool)
+        for row, pad in enumerate(pads):
+            real[row, slice(0, pad) if left else slice(length - pad, length)] = False
+        mask = torch.cat([mask, real], 1)
+        states = self.model.model(
+            inputs_embeds=stacked,
+            attention_mask=mask.long(),
+            position_ids=(mask.long().cumsum(1) - 1).clamp(min=0)[:, -length:],
+            past_key_values=cache,
+        ).last_hidden_state
+        return states, mask
+
+    def _behind(self, reading: Reading) -> Tensor:
+        ids = self.embedding[torch.tensor([*self.tail, *reading.answer[:-1]])]
+        if reading.context is None:
+            return ids
+        return torch.cat([reading.context.to(ids.dtype), ids])
+
+    def prompt_tokens(self, reading: Reading) -> int:
+        """Length of the whole prompt, template and example included."""
+        behind = len(self._behind(reading)) - len(reading.answer[:-1])
+        return len(self.head) + len(self.token_ids(reading.question)) + len(self.middle) + behind
+
+    def score(self, readings: Sequence[Reading]) -> Tensor:
+        """Logits of the answers' tokens, one row per token, in order: (sum of answer lengths, vocabulary), fp32.
+
+        The output head runs on the scored positions only.
+        """
+        cache, mask = self._run_questions([r.question for r in readings])
+        rows = [self._behind(r) for r in readings]
+        states, _ = self._continue(cache, mask, rows, left=False)
+        scored = [
+            states[b, len(row) - len(r.answer) : len(row)]
+            for b, (r, row) in enumerate(zip(readings, rows, strict=True))
+        ]
+        logits: Tensor = self.model.lm_head(torch.cat(scored)).float()
+        return logits
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def answer(self, readings: Sequence[Reading], max_tokens: int = 12) -> list[str]:
+        """Greedy answers."""
+        cache, mask = self._run_questions([r.question for r in readings])
+        states, mask = self._continue(cache, mask, [self._behind(r) for r in readings], left=True)
+        end = self.tokenizer.eos_token_id
+        done = torch.zeros(len(readings), dtype=torch.bool)
+        chosen: list[Tensor] = []
+        for _ in range(max_tokens):
+            token = self.model.lm_head(states[:, -1]).argmax(-1).masked_fill(done, end)
+            chosen.append(token)
+            done |= token == end
+            if bool(done.all()):
+                break
+            states, mask = self._continue(cache, mask, list(self.embedding[token][:, None]), left=True)
+        rows = torch.stack(chosen, 1)
+        return [str(self.tokenizer.decode(row, skip_special_tokens=True)).strip() for row in rows]

@@ -1,0 +1,59 @@
+"""The losses that make a latent readable and findable.
+
+Zheng et al. (Latent Memory, arXiv 2606.10572) sum three terms: 0.5 x reconstruction, 0.2 x contrastive and 1.0 x
+distillation. A fourth one, the cross-entropy of the gold answer, is optional here (theirs never sees an answer).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean negative log-likelihood of `targets` (N,) under `logits` (N, V).
+
+    Serves both reconstruction (the targets are the evidence's own tokens, read from its latent) and gold answers:
+    ``L = -1/N sum_n log p(t_n | z, q, t_<n)``. Reconstruction runs through the frozen generator itself, so that it
+    trains the path that answers; the paper trains a separate decoder, which is thrown away.
+    """
+    return F.cross_entropy(logits, targets)
+
+
+def distillation(student: Tensor, top_ids: Tensor, top_logprobs: Tensor) -> Tensor:
+    """Forward KL(teacher || student) over the answer's positions, averaged over them.
+
+    ``L = 1/N sum_n sum_v p_T(v | raw, q, t_<n) [log p_T(v | ...) - log p_S(v | z, q, t_<n)]`` (arXiv 2606.10572). The
+    teacher is the same frozen generator reading the raw gold evidence. Its tail beyond the top k is one further
+    class, which makes the sum a lower bound of the full KL and still zero only where both agree.
+
+    Args:
+        student: Logits on the N answer positions, (N, V).
+        top_ids: The teacher's k most probable tokens, (N, k).
+        top_logprobs: Their log-probabilities, (N, k).
+    """
+    logprobs = student.log_softmax(-1).gather(1, top_ids)
+    p = top_logprobs.exp()
+    rest_teacher = (1 - p.sum(1)).clamp(min=1e-6)
+    rest_student = (1 - logprobs.exp().sum(1)).clamp(min=1e-6)
+    kl = (p * (top_logprobs - logprobs)).sum(1) + rest_teacher * (rest_teacher.log() - rest_student.log())
+    return kl.mean()
+
+
+def contrastive(queries: Tensor, evidence: Tensor, positive: Tensor, ignored: Tensor, temperature: float) -> Tensor:
+    """Multi-positive InfoNCE, averaged over queries.
+
+    ``L = -1/B sum_i log( sum_{j in P_i} exp(q_i.e_j / t) / sum_{j not in I_i} exp(q_i.e_j / t) )``
+    (arXiv 2606.10572, t = 0.07).
+
+    Args:
+        queries: Unit vectors, (B, R).
+        evidence: Unit vectors, (M, R).
+        positive: Which evidence answers which query, bool (B, M); every row has one.
+        ignored: False negatives (other evidence with the same text or answer), bool (B, M).
+        temperature: t.
+    """
+    scores = (queries @ evidence.T / temperature).masked_fill(ignored & ~positive, float("-inf"))
+    hits = scores.masked_fill(~positive, float("-inf"))
+    return (torch.logsumexp(scores, 1) - torch.logsumexp(hits, 1)).mean()

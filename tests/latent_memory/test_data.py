@@ -1,0 +1,130 @@
+import gzip
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from latent_memory.data import cloze, python_sentences, read_questions, read_sentences, sentences
+from tiers.errors import SourceError
+
+CONTEXT = "The tower stands in Paris. It was built in 1889 by Mr. Eiffel's men. Many climb it."
+SQUAD = {
+    "data": [
+        {
+            "paragraphs": [
+                {
+                    "context": CONTEXT,
+                    "qas": [
+                        {"question": "When?", "answers": [{"text": "1889", "answer_start": CONTEXT.index("1889")}]},
+                        {"question": "Misaligned?", "answers": [{"text": "London", "answer_start": 3}]},
+                        {"question": "Unanswerable?", "answers": []},
+                    ],
+                }
+            ]
+        },
+        {"paragraphs": [{"context": "Second article.", "qas": []}]},
+    ]
+}
+HOTPOT = [
+    {
+        "question": "Where?",
+        "answer": "Paris",
+        "supporting_facts": [["Tower", 1], ["Seine", 0], ["Tower", 9]],
+        "context": [["Tower", ["It is high.", " It is in Paris."]], ["Seine", ["A river."]], ["Other", ["No."]]],
+    }
+]
+MUSIQUE = [
+    {
+        "question": "Who led it?",
+        "answer": "Hall",
+        "answer_aliases": ["G. Hall"],
+        "question_decomposition": [
+            {"paragraph_support_idx": 0, "answer": "APA"},
+            {"paragraph_support_idx": 1, "answer": "Hall"},
+        ],
+        "paragraphs": [
+            {"title": "Journal", "paragraph_text": "It is old. It is published by the APA."},
+            {"title": "APA", "paragraph_text": "Its first head was Hall. He was tall."},
+        ],
+    }
+]
+QED = {
+    "question_text": "who built it",
+    "title_text": "Tower",
+    "paragraph_text": "It is high . Eiffel built it .",
+    "sentence_starts": [0, 13],
+    "original_nq_answers": [[{"start": 13, "end": 19, "string": "Eiffel"}]],
+}
+
+
+def _write(path: Path, data: object) -> Path:
+    path.write_bytes(gzip.compress(json.dumps(data).encode()))
+    return path
+
+
+def test_squad_gives_the_sentence_that_holds_the_answer(tmp_path: Path) -> None:
+    path = _write(tmp_path / "squad.json.gz", SQUAD)
+    (question,) = read_questions(path, "squad")
+    assert question.answers == ("1889",)
+    assert question.evidence == ("It was built in 1889 by Mr. Eiffel's men.",) or "1889" in question.evidence[0]
+    assert read_questions(path, "squad", first=1) == []
+    assert read_sentences(path, "squad", first=1) == ["Second article."]
+
+
+def test_hotpotqa_gives_every_supporting_sentence_under_its_title(tmp_path: Path) -> None:
+    path = _write(tmp_path / "h.json.gz", HOTPOT)
+    (question,) = read_questions(path, "hotpotqa")
+    assert question.evidence == ("Tower: It is in Paris.", "Seine: A river.")
+    assert set(question.evidence) < set(read_sentences(path, "hotpotqa", titles=True))
+
+
+def test_musique_gives_one_sentence_for_each_hop(tmp_path: Path) -> None:
+    path = _write(tmp_path / "m.json.gz", MUSIQUE)
+    (question,) = read_questions(path, "musique")
+    assert question.evidence == ("Journal: It is published by the APA.", "APA: Its first head was Hall.")
+    assert question.answers == ("Hall", "G. Hall")
+
+
+def test_qed_reads_json_lines_and_puts_the_title_in_front(tmp_path: Path) -> None:
+    path = tmp_path / "qed.jsonlines"
+    path.write_text(json.dumps(QED) + "\n\n")
+    (question,) = read_questions(path, "qed")
+    assert question.evidence == ("Tower: Eiffel built it .",)
+    assert question.answers == ("Eiffel",)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="nowhere"):
+        read_questions(tmp_path / "nowhere.json", "squad")
+
+
+def test_sentences_know_their_offsets() -> None:
+    text = 'It rained. "Go home!" he said. Then 3.5 mm fell.\n\nNew paragraph'
+    found = sentences(text)
+    assert [sentence for _, sentence in found] == [
+        "It rained.", '"Go home!" he said.', "Then 3.5 mm fell.", "New paragraph",
+    ]  # fmt: skip
+    assert all(text[offset:].startswith(sentence) for offset, sentence in found)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_cloze_question_lacks_its_answer_and_the_evidence_has_it(seed: int) -> None:
+    sentence = "In 1889 the company of Gustave Eiffel completed a famous iron tower beside the river Seine in Paris."
+    question = cloze(sentence, random.Random(seed))
+    assert question is not None
+    assert question.answers[0] in sentence
+    assert question.answers[0] not in question.text
+    assert question.evidence == (sentence,)
+    assert len(question.text.split()) <= 15
+
+
+def test_a_sentence_without_content_gives_no_cloze_question() -> None:
+    assert cloze("It is what it was and so on.", random.Random(0)) is None
+
+
+def test_the_python_documentation_is_prose_and_stable() -> None:
+    found = python_sentences()
+    assert len(found) > 2000
+    assert found == python_sentences()
+    assert all(5 <= len(sentence.split()) <= 60 for sentence in found)

@@ -1,0 +1,38 @@
+import pytest
+
+from latent_memory.evaluate import bootstrap, derangement, exact_match, normalise, token_f1
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepted", "f1", "exact"),
+    [
+        ("The Eiffel Tower.", ["Eiffel tower"], 1.0, 1.0),
+        ("in 1889", ["1889"], 2 / 3, 0.0),
+        ("nobody", ["Gustave Eiffel"], 0.0, 0.0),
+        ("", ["1889"], 0.0, 0.0),
+        ("Stanley Hall", ["G. Stanley Hall", "Stanley Hall"], 1.0, 1.0),
+        ("the the cat cat", ["cat"], 2 / 3, 0.0),
+    ],
+)
+def test_f1_and_exact_match_follow_squad(answer: str, accepted: list[str], f1: float, exact: float) -> None:
+    assert token_f1(answer, accepted) == pytest.approx(f1)
+    assert exact_match(answer, accepted) == exact
+
+
+def test_normalise_drops_articles_punctuation_and_case() -> None:
+    assert normalise("  An   apple, a day: THE doctor's ") == "apple day doctors"
+
+
+def test_a_bootstrap_interval_holds_the_mean_and_narrows_with_more_values() -> None:
+    few, many = bootstrap([0.0, 1.0] * 10), bootstrap([0.0, 1.0] * 500)
+    assert few.low < few.mean == 0.5 < few.high
+    assert many.high - many.low < (few.high - few.low) / 3
+    assert bootstrap([0.3] * 8) == bootstrap([0.3] * 9)
+
+
+def test_a_derangement_shares_no_evidence_and_prefers_the_same_number_of_pieces() -> None:
+    own = [[0], [0], [1], [2, 3], [4, 5], [1]]
+    chosen = derangement(own)
+    assert all(not set(own[i]) & set(own[j]) for i, j in enumerate(chosen))
+    assert chosen[3] == 4
+    assert chosen[4] == 3

@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from latent_memory.generator import Generator, Reading
+
+QUESTIONS = ["When was the tower built?", "Who?", "How many people live there today?"]
+TEXT = "The tower was built in 1889."
+
+
+def _plain_logits(generator: Generator, question: str, text: str, answer: tuple[int, ...]) -> torch.Tensor:
+    """The same prompt as one sequence of token ids, with no cache, no padding and no embeddings."""
+    parts = [generator.head, generator.token_ids(question), generator.middle, generator.token_ids(text), generator.tail]
+    prompt = [token for part in parts for token in part]
+    logits = generator.model(input_ids=torch.tensor([[*prompt, *answer[:-1]]])).logits[0]
+    return logits[len(prompt) - 1 :].float()
+
+
+def test_raw_text_scores_as_the_plain_prompt_does(generator: Generator) -> None:
+    answer = generator.answer_ids("1889")
+    scored = generator.score([Reading(QUESTIONS[0], generator.embed(TEXT), answer)])
+    expected = _plain_logits(generator, QUESTIONS[0], TEXT, answer)
+    assert scored.shape == expected.shape == (5, len(generator.embedding))
+    assert (scored - expected).abs().max() < 1e-3
+
+
+def test_scores_do_not_depend_on_the_batch(generator: Generator) -> None:
+    contexts = [generator.embed(TEXT), torch.randn(1, 32), None]
+    answers = [generator.answer_ids(text) for text in ("1889", "me", "a few millions")]
+    readings = [Reading(q, c, a) for q, c, a in zip(QUESTIONS, contexts, answers, strict=True)]
+    together = generator.score(readings)
+    alone = torch.cat([generator.score([reading]) for reading in readings])
+    assert (together - alone).abs().max() < 1e-3
+
+
+def test_answers_are_those_of_plain_greedy_decoding(generator: Generator) -> None:
+    readings = [Reading(question, generator.embed(TEXT)) for question in QUESTIONS]
+    together = generator.answer(readings, max_tokens=4)
+    end = generator.tokenizer.eos_token_id
+    for question, answer in zip(QUESTIONS, together, strict=True):
+        tokens: list[int] = []
+        while len(tokens) < 4 and end not in tokens:
+            tokens.append(int(_plain_logits(generator, question, TEXT, (*tokens, end))[-1].argmax()))
+        assert answer == generator.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+
+
+def test_a_latent_costs_one_token(generator: Generator) -> None:
+    none = generator.prompt_tokens(Reading("Who?", None))
+    assert generator.prompt_tokens(Reading("Who?", torch.zeros(2, 32))) == none + 2
+    assert generator.prompt_tokens(Reading("Who?", generator.embed(TEXT))) == none + len(generator.token_ids(TEXT))
+
+
+def test_gradients_reach_the_latent_and_no_weight(generator: Generator) -> None:
+    latent = torch.randn(1, 32, requires_grad=True)
+    generator.score([Reading("Who?", latent, generator.answer_ids("me"))]).sum().backward()
+    assert latent.grad is not None
+    assert latent.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in generator.model.parameters())
+
+
+def test_embedding_norm_is_the_mean_norm_of_the_vocabulary(generator: Generator) -> None:
+    expected = generator.embedding.norm(dim=1).mean().item()
+    assert generator.embedding_norm == pytest.approx(expected)

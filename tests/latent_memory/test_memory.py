@@ -1,0 +1,149 @@
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from latent_memory.memory import LatentMemory, compress
+from latent_memory.store import quantise
+from tiers.document import documents
+from tiers.errors import ModelError, SchemaError, SourceError
+
+STATUS = pa.field("claim.status", pa.string(), nullable=False)
+HEADING = pa.field("evidence.context", pa.string())
+SECRET = "Zebedee Quuxley owns the hidden valley."
+
+
+def evidence(*texts: str, parent: str = "doc-1", status: str = "verified", heading: str | None = None) -> pa.Table:
+    rows: list[dict[str, Any]] = [
+        {
+            "text": text,
+            "source": f"test:{parent}#{number}",
+            "parents": [parent],
+            "claim.status": status,
+            "evidence.context": heading,
+        }
+        for number, text in enumerate(texts)
+    ]
+    return documents(rows, [STATUS, HEADING])
+
+
+TEXTS = ("The tower was built in 1889.", "It stands in Paris.", "Many people climb it each year.")
+
+
+def test_the_same_evidence_gives_the_same_latents_and_alone_nearly_so(trained: Path) -> None:
+    table = evidence(*TEXTS)
+    latents = compress(table, "L4", trained)
+    assert latents.equals(compress(table, "L4", trained), check_metadata=True)
+    assert latents["evidence_id"].to_pylist() == table["id"].to_pylist()
+    assert latents["text"].to_pylist() == list(TEXTS)
+    assert latents["documents"].to_pylist() == [["doc-1"]] * 3
+    assert set(latents["status"].to_pylist()) == {"verified"}
+    assert set(latents["tier"].to_pylist()) == {"L4"}
+    alone = compress(table.slice(1, 1), "L4", trained)
+    whole, single = latents["latent"][1].as_py(), alone["latent"][0].as_py()
+    assert max(abs(a - b) for a, b in zip(whole, single, strict=True)) <= 1  # one step of int8
+
+
+def test_long_evidence_becomes_several_latents_that_hold_every_word(trained: Path) -> None:
+    text = " ".join(f"Sentence number {n} is here." for n in range(12))
+    latents = compress(evidence(text, heading="Counting"), "L4", trained)
+    assert latents.num_rows > 3
+    assert " ".join(latents["text"].to_pylist()) == f"Counting: {text}"
+    assert len(set(latents["evidence_id"].to_pylist())) == latents.num_rows
+
+
+def test_quantised_latents_are_within_half_a_step(trained: Path) -> None:
+    import numpy as np
+
+    latents = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
+    small, scale = quantise(latents)
+    assert small.dtype == np.int8
+    assert (abs(small * scale[:, None] - latents) <= scale[:, None] / 2 + 1e-7).all()
+
+
+def test_a_memory_finds_and_answers_in_order_of_similarity(trained: Path, tmp_path: Path) -> None:
+    memory = LatentMemory.create(tmp_path / "memory", trained)
+    assert memory.add(evidence(*TEXTS), "L4") == 3
+    found = memory.search("When was the tower built?", k=2)
+    assert len(found) == 2
+    assert found[0].score >= found[1].score
+    assert found[0].documents == ("doc-1",)
+    answer = memory.ask("When was the tower built?", k=2)
+    raw = memory.ask("When was the tower built?", k=2, raw=True)
+    assert answer.evidence == raw.evidence == tuple(found)
+    assert answer.context_tokens == 2
+    assert raw.context_tokens == len(" ".join(e.text for e in found).encode())  # a byte tokenizer
+    assert raw.prompt_tokens - answer.prompt_tokens == raw.context_tokens - 2
+
+
+def test_an_empty_memory_answers_from_nothing(trained: Path, tmp_path: Path) -> None:
+    answer = LatentMemory.create(tmp_path / "memory", trained).ask("Who?")
+    assert answer.evidence == ()
+    assert answer.context_tokens == 0
+
+
+def test_committing_again_changes_nothing(trained: Path, tmp_path: Path) -> None:
+    memory = LatentMemory.create(tmp_path / "memory", trained)
+    shards = [compress(evidence(*TEXTS), "L4", trained), compress(evidence(SECRET, parent="doc-2"), "L4", trained)]
+    assert memory.commit(shards) == 4
+    assert memory.commit(shards) == 4
+    assert memory.commit([*shards, shards[0]]) == 4  # one shard twice in a commit
+    assert len(memory) == len(LatentMemory.open(tmp_path / "memory", trained)) == 4
+    assert memory.commit([]) == 0
+
+
+def test_a_row_that_is_committed_again_takes_its_new_status(trained: Path, tmp_path: Path) -> None:
+    memory = LatentMemory.create(tmp_path / "memory", trained)
+    memory.add(evidence(*TEXTS, status="unverified"))
+    memory.add(evidence(TEXTS[0], status="verified"))
+    assert [found.text for found in memory.search("tower", k=3, status="verified")] == [TEXTS[0]]
+    assert len(memory) == 3
+
+
+def test_shards_survive_arrow_files(trained: Path, tmp_path: Path) -> None:
+    with pa.OSFile(str(tmp_path / "shard.arrow"), "wb") as sink:
+        latents = compress(evidence(*TEXTS), "L4", trained)
+        with pa.ipc.new_file(sink, latents.schema) as writer:
+            writer.write_table(latents)
+    with pa.memory_map(str(tmp_path / "shard.arrow")) as source:
+        shard = pa.ipc.open_file(source).read_all()
+    assert LatentMemory.create(tmp_path / "memory", trained).commit([shard]) == 3
+
+
+def test_forgetting_a_document_erases_it_from_the_disk(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "memory"
+    memory = LatentMemory.create(folder, trained)
+    memory.add(evidence(*TEXTS))
+    memory.add(evidence(SECRET, parent="it's doc-2"))
+    reader = LatentMemory.open(folder, trained)
+    assert any(b"Quuxley" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert memory.forget("it's doc-2") == 1
+    assert len(reader) == 3  # a second handle sees it at once
+    assert all("Quuxley" not in found.text for found in reader.search("Who owns the hidden valley?", k=4))
+    assert not any(b"Quuxley" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert memory.forget("it's doc-2") == 0
+
+
+def test_another_compressor_is_refused(trained: Path, other_trained: Path, tmp_path: Path) -> None:
+    memory = LatentMemory.create(tmp_path / "memory", trained)
+    for opening in (LatentMemory.open, LatentMemory.create):
+        with pytest.raises(ModelError, match="another compressor"):
+            opening(tmp_path / "memory", other_trained)
+    with pytest.raises(ModelError, match="another compressor"):
+        memory.commit([compress(evidence(*TEXTS), "L4", other_trained)])
+
+
+def test_what_is_no_memory_and_no_evidence_is_refused(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no memory"):
+        LatentMemory.open(tmp_path / "nowhere", trained)
+    with pytest.raises(SchemaError):
+        compress(pa.table({"text": ["a"]}), "L4", trained)
+    with pytest.raises(ModelError):
+        LatentMemory.create(tmp_path / "memory", tmp_path)
+
+
+def test_no_evidence_gives_an_empty_table_of_latents(trained: Path, tmp_path: Path) -> None:
+    empty = compress(evidence(), "L4", trained)
+    assert empty.num_rows == 0
+    assert LatentMemory.create(tmp_path / "memory", trained).commit([empty]) == 0

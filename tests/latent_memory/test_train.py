@@ -1,0 +1,117 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from latent_memory.pretrained import load_compressor, read_manifest
+from latent_memory.train import MemoryTraining, Trainer, Weights, load_recipe, train
+from tiers.errors import ModelError, RecipeError
+
+
+@pytest.fixture
+def recipe(tiny_model: Path, tmp_path: Path) -> MemoryTraining:
+    names = ["Ada", "Bob", "Cyd", "Dan", "Eve", "Fay"]
+    articles = []
+    for number, name in enumerate(names):
+        context = f"The tower of {name} was built in {1800 + number} beside the river."
+        answer = {"text": str(1800 + number), "answer_start": context.index("18")}
+        qas = [{"question": f"When was the tower of {name} built?", "answers": [answer]}]
+        articles.append({"paragraphs": [{"context": context, "qas": qas}]})
+    (tmp_path / "qa.json").write_text(json.dumps({"data": articles}))
+    settings: dict[str, Any] = {
+        "compressor_model": str(tiny_model),
+        "generator_model": str(tiny_model),
+        "data": tmp_path,
+        "sources": [{"path": "qa.json", "form": "squad"}],
+        "python_documentation": False,
+        "held_out": 2,
+        "compressor": {"depth": 2, "lora_from": 1, "lora_rank": 2, "heads": 2, "retrieval_dim": 16},
+        "weights": {"answer": 1.0},
+        "natural": 2,
+        "cloze": 2,
+        "reconstructed": 2,
+        "reconstructed_tokens": 8,
+        "evidence_tokens": 100,
+        "queue": 6,
+        "steps": 6,
+        "warmup": 2,
+        "checkpoint_every": 3,
+        "dtype": "float32",
+    }
+    return MemoryTraining.model_validate(settings)
+
+
+def _losses(out: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_resumed_run_has_the_losses_and_the_weights_of_an_unbroken_one(
+    recipe: MemoryTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(recipe, tmp_path / "whole")
+    step = Trainer.train_step
+
+    def dies_at_the_fifth(trainer: Trainer) -> dict[str, float]:
+        if trainer.step == 4:
+            raise KeyboardInterrupt
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "train_step", dies_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "broken")
+    monkeypatch.undo()
+    broken = train(recipe, tmp_path / "broken")  # from the checkpoint at step 3
+    losses = _losses(tmp_path / "broken")
+    assert losses[:3] + losses[-3:] == _losses(tmp_path / "whole")
+    assert (broken / "adapter.safetensors").read_bytes() == (whole / "adapter.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("term", ["answer", "reconstruction", "distillation", "contrastive"])
+def test_training_on_a_term_lowers_it(recipe: MemoryTraining, tmp_path: Path, term: str) -> None:
+    weights = Weights.model_validate({name: float(name == term) for name in Weights.model_fields})
+    same = {"natural": 4, "cloze": 0, "reconstructed": 4}  # every batch holds all there is
+    alone = recipe.model_copy(
+        update={**same, "weights": weights, "steps": 20, "head_rate": 3e-3, "checkpoint_every": 20}
+    )
+    folder = train(alone, tmp_path / "out")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert sum(row[term] for row in rows[-4:]) < sum(row[term] for row in rows[:4])
+    assert rows[-1].keys() >= {"held_out", "held_out_shuffled", "held_out_recall_at_1"}
+    assert read_manifest(folder).compressor == recipe.compressor
+    assert load_compressor(folder).trained_state()["memory_token"].dtype == torch.float32
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(recipe: MemoryTraining, tmp_path: Path) -> None:
+    short = recipe.model_copy(update={"steps": 3})
+    train(short, tmp_path / "out")
+    with pytest.raises(RecipeError, match="another recipe"):
+        train(short.model_copy(update={"seed": 1}), tmp_path / "out")
+
+
+def test_an_unknown_key_and_a_wrong_value_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("compressor_model: a\ngenerator_model: b\ndata: .\nsources: []\nstepz: 3\n")
+    with pytest.raises(RecipeError) as error:
+        load_recipe(path)
+    assert "stepz" in str(error.value)
+    assert "sources" in str(error.value)
+    path.write_text("a: [")
+    with pytest.raises(RecipeError, match="can't be read"):
+        load_recipe(path)
+
+
+def test_the_recipe_of_the_packaged_memory_is_valid() -> None:
+    recipe = load_recipe(Path(__file__).parents[2] / "configs" / "memory_text.yaml")
+    spans = {source.path: (source.first, source.last) for source in recipe.sources}
+    assert spans["xquad.en.json.gz"] == (0, 24)  # what is reported on stays out
+    assert spans["qed-dev.jsonlines.gz"] == (0, 1000)
+    assert not {"hotpotqa", "musique"} & {source.form for source in recipe.sources}
+
+
+def test_a_missing_model_is_an_error_before_anything_is_written(recipe: MemoryTraining, tmp_path: Path) -> None:
+    lacking = recipe.model_copy(update={"generator_model": "no-such-model"})
+    with pytest.raises(ModelError, match="no-such-model"):
+        train(lacking, tmp_path / "out", models=tmp_path)
+    assert not (tmp_path / "out").exists()
