@@ -207,9 +207,9 @@ class Compressor(nn.Module):  # type: ignore[misc]
         return ids
 
     def split(self, text: str) -> list[str]:
-        """Cuts long text into pieces of at most `split_tokens`, at sentence ends, else between words.
+        """Cuts long text into pieces of at most `split_tokens`: at sentence ends, else between words, else inside one.
 
-        Nothing is lost: the pieces hold every word. A single word beyond the limit is left to `tokenize` to refuse.
+        Nothing is lost: the pieces hold every character but the blanks between them.
         """
         pieces: list[str] = []
         for _, sentence in sentences(text):
@@ -222,13 +222,19 @@ class Compressor(nn.Module):  # type: ignore[misc]
 
     def _split_words(self, sentence: str) -> list[str]:
         pieces: list[str] = []
-        for word in sentence.split():
+        longest = self.config.split_tokens // 4  # characters; even one of four bytes is at most four tokens
+        for word in (piece for whole in sentence.split() for piece in self._split_characters(whole, longest)):
             joined = f"{pieces[-1]} {word}" if pieces else word
             if pieces and self._length(joined) <= self.config.split_tokens:
                 pieces[-1] = joined
             else:
                 pieces.append(word)
         return pieces
+
+    def _split_characters(self, word: str, longest: int) -> list[str]:
+        if self._length(word) <= self.config.split_tokens:
+            return [word]
+        return [word[at : at + longest] for at in range(0, len(word), longest)]
 
     def _length(self, text: str) -> int:
         return len(self.tokenizer(f" {text.strip()}", add_special_tokens=False)["input_ids"])

@@ -71,7 +71,8 @@ def compress(
     """Compresses a table of documents into a table of latents. Needs no store and may run on any worker.
 
     The same table gives the same latents: batches have a fixed order and size and run on one thread in float32. Text
-    that is too long for one latent becomes several, with ids of its own; nothing is cut.
+    that is too long for one latent becomes several, with ids of their own, each under its heading; nothing is cut, and
+    only a row without any text gives none.
 
     Args:
         evidence: Documents; `parents` name the documents that a row comes from (the row itself where it has none),
@@ -103,8 +104,10 @@ def compress(
 def _pieces(row: dict[str, Any], compressor: Compressor, tier: str) -> list[dict[str, Any]]:
     """A document as rows of a table of latents, still without vectors."""
     heading = row.get("evidence.context")
-    text = f"{heading}: {row['text'].strip()}" if heading else row["text"].strip()
-    texts = compressor.split(text)
+    if heading and len(compressor.split(heading)) == 1:
+        texts = [f"{heading}: {piece}" for piece in compressor.split(row["text"])]
+    else:
+        texts = compressor.split(f"{heading or ''} {row['text']}")
     shared = {
         "documents": row["parents"] or [row["id"]],
         "kind": "text",

@@ -87,7 +87,8 @@ class MemoryTraining(BaseModel):
         temperature: Of the contrastive loss.
         queue: Past evidence vectors that serve as further negatives.
         start: Folder of a trained compressor to go on from, with a fresh optimiser.
-        steps: Optimiser steps.
+        steps: Optimiser steps of the learning rate's schedule.
+        stop: Step at which the run ends, where that is before its schedule does.
         warmup: Steps of linear warm-up; a cosine follows.
         head_rate: Peak learning rate of the heads, the pooling and the memory token.
         lora_rate: Peak learning rate of the adapters.
@@ -118,6 +119,7 @@ class MemoryTraining(BaseModel):
     queue: int = Field(default=512, ge=0)
     start: Path | None = None
     steps: int = Field(default=2000, ge=1)
+    stop: int | None = Field(default=None, ge=1)
     warmup: int = Field(default=50, ge=0)
     head_rate: float = Field(default=3e-4, gt=0)
     lora_rate: float = Field(default=5e-4, gt=0)
@@ -413,15 +415,19 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
 
 
 def run(trainer: Trainer, out: Path, resume: bool = True) -> None:
-    """Trains to the recipe's last step, with checkpoints and `metrics.jsonl` in `out`."""
+    """Trains to the recipe's last step, with checkpoints and `metrics.jsonl` in `out`.
+
+    Steps behind the last checkpoint of an interrupted run are done, and logged, again.
+    """
     out.mkdir(parents=True, exist_ok=True)
     if resume and (out / "checkpoint.pt").exists():
         trainer.load(out)
     recipe = trainer.recipe
+    last = min(recipe.steps, recipe.stop or recipe.steps)
     with (out / "metrics.jsonl").open("a", encoding="utf-8") as log:
-        while trainer.step < recipe.steps:
+        while trainer.step < last:
             figures = trainer.train_step()
-            if trainer.step % recipe.checkpoint_every == 0 or trainer.step == recipe.steps:
+            if trainer.step % recipe.checkpoint_every == 0 or trainer.step == last:
                 figures |= trainer.validate()
                 trainer.save(out)
             log.write(json.dumps(figures) + "\n")

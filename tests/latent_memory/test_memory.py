@@ -49,8 +49,18 @@ def test_long_evidence_becomes_several_latents_that_hold_every_word(trained: Pat
     text = " ".join(f"Sentence number {n} is here." for n in range(12))
     latents = compress(evidence(text, heading="Counting"), "L4", trained)
     assert latents.num_rows > 3
-    assert " ".join(latents["text"].to_pylist()) == f"Counting: {text}"
+    assert " ".join(piece.removeprefix("Counting: ") for piece in latents["text"].to_pylist()) == text
+    assert all(piece.startswith("Counting: ") for piece in latents["text"].to_pylist())
     assert len(set(latents["evidence_id"].to_pylist())) == latents.num_rows
+
+
+@pytest.mark.parametrize("heading", [None, "An endless heading. " * 30])
+def test_what_no_sentence_holds_is_compressed_too(trained: Path, heading: str | None) -> None:
+    blob = "A" * 500 + "é😀" * 50
+    latents = compress(evidence(blob, "  ", "Fine.", heading=heading), "L4", trained)
+    whole = "".join(latents["text"].to_pylist()).replace(" ", "")
+    assert blob in whole
+    assert whole.endswith("Fine.")
 
 
 def test_quantised_latents_are_within_half_a_step(trained: Path) -> None:

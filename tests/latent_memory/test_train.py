@@ -83,6 +83,15 @@ def test_training_on_a_term_lowers_it(recipe: MemoryTraining, tmp_path: Path, te
     assert load_compressor(folder).trained_state()["memory_token"].dtype == torch.float32
 
 
+def test_a_second_run_starts_from_the_weights_of_the_first(recipe: MemoryTraining, tmp_path: Path) -> None:
+    first = train(recipe.model_copy(update={"stop": 2}), tmp_path / "first")
+    assert len(_losses(tmp_path / "first")) == 2
+    second = recipe.model_copy(update={"start": first, "stop": 1, "head_rate": 1e-12, "lora_rate": 1e-12})
+    then = load_compressor(train(second, tmp_path / "second")).trained_state()
+    for name, value in load_compressor(first).trained_state().items():
+        assert torch.allclose(value, then[name], atol=1e-5), name
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(recipe: MemoryTraining, tmp_path: Path) -> None:
     short = recipe.model_copy(update={"steps": 3})
     train(short, tmp_path / "out")
