@@ -20,7 +20,7 @@ $(BIN)/.dev: $(BIN)/.run
 
 quickstart: $(BIN)/.run
 	$(BIN)/tierline models pull smollm2-135m qwen2.5-coder-0.5b
-	$(BIN)/tierline sample $(SAMPLE) --pages 900
+	$(BIN)/tierline sample $(SAMPLE) --pages 700
 	$(BIN)/tierline run configs/quickstart.yaml --out $(OUT)
 	$(BIN)/tierline ask $(OUT) "What does os.path.join do?"
 	$(BIN)/tierline report $(OUT)

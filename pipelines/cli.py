@@ -151,6 +151,46 @@ def explain(
 
 
 @app.command()
+def ask(
+    output: Output,
+    questions: Annotated[list[str], typer.Argument(metavar="QUESTION...", help="One or more questions.")],
+    k: Annotated[int, typer.Option("-k", "--top-k", min=1, help="Pieces of evidence that the generator reads.")] = 3,
+    raw: Annotated[bool, typer.Option("--raw", help="Let it read their text instead of their latents.")] = False,
+    status: Annotated[str | None, typer.Option(help="Only evidence of this status, such as verified.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer questions from the latent memory: the answer, its evidence with sources and scores, the tokens read."""
+    from dataclasses import asdict
+
+    from pipelines.artifact import Store
+    from pipelines.build_memory import open_memory
+
+    with _failing_well():
+        memory = open_memory(Store(output), _models_folder())
+        answers = [memory.ask(question, k, raw, status) for question in questions]
+    if as_json:
+        _print_json([{"question": q, **asdict(a)} for q, a in zip(questions, answers, strict=True)])
+        return
+    for question, answer in zip(questions, answers, strict=True):
+        typer.echo(f"Q: {question}\nA: {answer.answer}")
+        for evidence in answer.evidence:
+            typer.echo(f"   {evidence.score:.3f}  {evidence.status}  {evidence.source}\n          {evidence.text}")
+        typer.echo(f"   {answer.context_tokens} context tokens of {answer.prompt_tokens} in the prompt\n")
+
+
+@app.command("train-memory")
+def train_memory(
+    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as configs/memory_text.yaml.")],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints, metrics, and the compressor.")],
+) -> None:
+    """Train a compressor, going on from its last checkpoint."""
+    from latent_memory.train import load_recipe, train
+
+    with _failing_well():
+        typer.echo(f"trained: {train(load_recipe(recipe), folder, models=_models_folder())}")
+
+
+@app.command()
 def report(
     output: Output,
     page: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: report.html in DIR.")] = None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.artifact import Store, checksum
+from pipelines.build_memory import BuildMemory, commit_memory
 from pipelines.engine import Engine
 from pipelines.exchange import exchange
 from pipelines.ledger import add_counts
@@ -76,6 +77,7 @@ def run_plan(
         for step in steps:
             run_step(store, plan, step, engine, context, progress, summary)
             if step is plan.last_step(step.tier):
+                _finish_memory(store, step)
                 write_tier_manifest(store, plan, step.tier)
                 summary.tiers.append(step.tier)
     return summary
@@ -191,6 +193,13 @@ def write_tier_manifest(store: Store, plan: Plan, tier: str) -> None:
     steps = [{"folder": folder, **asdict(checksum(store, f"{folder}/manifest.json"))} for folder in folders]
     totals = {key: last[key] for key in ("fingerprint", "rows", "tokens", "text_bytes")}
     store.write_json(f"{tier}/manifest.json", {"name": plan.name, "tier": tier, "steps": steps, **totals})
+
+
+def _finish_memory(store: Store, step: Step) -> None:
+    """Merges the latents of a memory step into its table."""
+    for stage in step.stages:
+        if isinstance(stage, BuildMemory):
+            commit_memory(store, store.read_json(f"{step.folder}/manifest.json"), stage)
 
 
 def _remove_stale(store: Store, plan: Plan) -> None:

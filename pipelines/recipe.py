@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -13,10 +13,11 @@ import tiers.l1_filtered
 import tiers.l2_scored
 import tiers.l3_edited
 import tiers.l4_verified
+from pipelines.build_memory import BuildMemory
 from tiers.errors import RecipeError
 from tiers.stage import Stage
 
-TIERS = ("L0", "L1", "L2", "L3", "L4")
+TIERS = ("L0", "L1", "L2", "L3", "L4", "memory")
 STAGES: dict[str, tuple[type[Stage], ...]] = {
     "L0": tiers.l0_raw.STAGES,
     "L1": tiers.l1_filtered.STAGES,
@@ -72,6 +73,7 @@ class Recipe(BaseModel):
         name: What releases and reports call the result.
         inputs: Where documents come from.
         l0, l1, l2, l3, l4: The stages of each tier, in order. An empty tier ends the run before it.
+        memory: How to build a latent memory from L4; absent for none.
         max_failed: The share of rows that a step may quarantine before it fails.
     """
 
@@ -84,15 +86,15 @@ class Recipe(BaseModel):
     l2: tuple[Annotated[Stage, _stage_of("L2")], ...] = ()
     l3: tuple[Annotated[Stage, _stage_of("L3")], ...] = ()
     l4: tuple[Annotated[Stage, _stage_of("L4")], ...] = ()
+    memory: BuildMemory | None = None
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.05
 
     def stages(self, tier: str) -> tuple[Stage, ...]:
         """The stages of `tier`, named as in `TIERS`."""
+        if tier == "memory":
+            return (self.memory,) if self.memory else ()
         stages: tuple[Stage, ...] = getattr(self, tier.lower())
         return stages
-
-
-Goal = Literal["L0", "L1", "L2", "L3", "L4", "memory"]
 
 
 def load_recipe(path: Path) -> Recipe:

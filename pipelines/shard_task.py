@@ -115,7 +115,8 @@ class _Passes:
 
     def write(self, data_sink: HashingSink, ledger_sink: HashingSink) -> tuple[int, int]:
         """Writes data and ledger; gives the tokens and the bytes of text that went out."""
-        tokens = nbytes = 0
+        tokens: int = 0
+        nbytes: int = 0
         data, ledger = TableWriter(data_sink), TableWriter(ledger_sink, LEDGER)
         stages = self._stages()
         for source in self._sources():

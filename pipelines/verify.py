@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.artifact import Store, Written, checksum, read_table
+from pipelines.build_memory import TABLE, open_memory
 from pipelines.ledger import Fate, imbalances
 from pipelines.plan import fingerprint
 from pipelines.shard_task import REPRODUCIBLE, record_checksum
@@ -44,6 +45,8 @@ def _step_faults(store: Store, plan: dict[str, Any], step: dict[str, Any]) -> It
             yield from _row_faults(store, step, shard["name"], record)
         except (TierlineError, pa.ArrowException, KeyError, TypeError) as error:
             yield f"{folder}/commits/{shard['name']}.json: cannot be checked: {error}"
+    if step["tier"] == "memory":
+        yield from _memory_faults(store, step, [shard["name"] for shard in plan["shards"]])
     try:
         yield from _manifest_faults(store, step, records)
     except (TierlineError, KeyError) as error:
@@ -101,6 +104,19 @@ def _accounted(kept: pa.Table, ledger: pa.Table) -> set[str]:
         elif fate != Fate.NOTED:
             ids.add(row_id)
     return ids
+
+
+def _memory_faults(store: Store, step: dict[str, Any], shards: list[str]) -> Iterator[str]:
+    """Compares the rows of the memory's table with the latents that were committed."""
+    try:
+        ids = open_memory(store).ids()
+    except (TierlineError, OSError, RuntimeError, ValueError) as error:
+        yield f"{TABLE}: cannot be opened: {error}"
+        return
+    tables = [read_table(store, f"{step['folder']}/data/{shard}.arrow", ["id"]) for shard in shards]
+    expected = sorted(pa.concat_tables(tables)["id"].to_pylist())
+    if ids != expected:
+        yield f"{TABLE}: {len(ids)} rows, {len(expected)} committed; {len(set(expected) ^ set(ids))} ids differ"
 
 
 def _manifest_faults(store: Store, step: dict[str, Any], records: list[dict[str, Any]]) -> Iterator[str]:

@@ -164,6 +164,7 @@ class GlobalStage(Stage):
         return drop_listed(table, decision)
 
     def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
+        """Refuses: what a global stage does to a table follows from a decision."""
         raise StageError("a global stage is applied with a decision", where=self.name)
 
 

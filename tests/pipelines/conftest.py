@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
 from pipelines.artifact import Store
 from pipelines.dataflow import RunSummary, run_plan
@@ -18,7 +19,6 @@ from pipelines.engine import Engine, LocalEngine
 from pipelines.plan import Plan, make_plan
 from pipelines.progress import RunProgress
 from pipelines.recipe import load_recipe
-from rich.console import Console
 from tiers.stage import Context
 
 RULES = {
@@ -73,7 +73,7 @@ def run(context: Context) -> Callable[..., tuple[Plan, RunSummary]]:
     """Runs a recipe in this process and gives its plan and summary."""
 
     def call(
-        recipe: Path, output: Path, engine: Engine | None = None, goal: str | None = None
+        recipe: Path, output: Path, engine: Engine | None = None, goal: str | None = None, context: Context = context
     ) -> tuple[Plan, RunSummary]:
         plan = make_plan(load_recipe(recipe))
         progress = RunProgress(Console(quiet=True), quiet=True)

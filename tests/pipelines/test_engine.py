@@ -45,9 +45,14 @@ def test_the_local_engine_does_the_same() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_bytes_are_the_same_on_any_engine_and_number_of_workers(
-    workers: int, ray_engine: RayEngine, finished: Path, write_recipe: Callable[..., Path], run: Callable, bytes_of: Callable,
+    workers: int,
+    ray_engine: RayEngine,
+    finished: Path,
+    write_recipe: Callable[..., Path],
+    run: Callable,
+    bytes_of: Callable,
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     engine = RayEngine(workers=workers)
     run(write_recipe(), tmp_path, engine)
     assert bytes_of(tmp_path) == bytes_of(finished)
