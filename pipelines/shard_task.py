@@ -132,7 +132,7 @@ class _Passes:
             check_schema(table.schema, self._task.label)
             data.add(table)
             tokens += count_tokens(table["text"])
-            nbytes += pc.sum(pc.binary_length(table["text"])).as_py() or 0
+            nbytes += int(pc.sum(pc.binary_length(table["text"])).as_py() or 0)
             self.rows_out += table.num_rows
         data.close()
         ledger.close()
@@ -161,7 +161,7 @@ class _Passes:
 
 
 def _gone(outcome: Outcome) -> int:
-    return outcome.dropped.num_rows + outcome.failed.num_rows
+    return int(outcome.dropped.num_rows + outcome.failed.num_rows)
 
 
 def _read_shard(store: Store, name: str) -> Iterator[Outcome]:

@@ -81,8 +81,9 @@ def _summed(parts: list[dict[str, int]]) -> dict[str, int]:
 def render_status(status: dict[str, Any], console: Console) -> None:
     """Prints the tier table."""
     table = Table(title=f"{status['name']} at {status['output']}", title_justify="left")
-    for heading in ("tier", "rows in", "rows", "tokens", "dropped", "quarantined", "CPU s", "LLM tokens"):
-        table.add_column(heading, justify="left" if heading in ("tier", "dropped", "quarantined") else "right")
+    for heading in ("tier", "rows in", "rows", "tokens", "dropped", "changed", "quarantined", "CPU s", "LLM tokens"):
+        words = heading in ("tier", "dropped", "changed", "quarantined")
+        table.add_column(heading, justify="left" if words else "right", no_wrap=heading == "tier")
     for tier in status["tiers"]:
         llm = tier["llm"].get("prompt_tokens", 0) + tier["llm"].get("completion_tokens", 0)
         table.add_row(
@@ -91,6 +92,7 @@ def render_status(status: dict[str, Any], console: Console) -> None:
             f"{tier['rows']:,}",
             f"{tier['tokens']:,}",
             _reasons(tier["dropped"]),
+            _reasons(tier["noted"]),
             _reasons(tier["failed"]),
             f"{tier['cpu_seconds']:,.1f}",
             f"{llm:,}",

@@ -65,9 +65,7 @@ def documents(rows: Iterable[Mapping[str, Any]], extra: Sequence[pa.Field] = ())
         rows: Mappings with at least `text` and `source`; `id` follows from `source` where it is not given.
         extra: Fields of the stage's own columns, after those of `DOCUMENT`.
     """
-    filled = [
-        {"id": document_id(row["source"]), "media": [], "parents": [], "meta": {}, **row} for row in rows
-    ]
+    filled = [{"id": document_id(row["source"]), "media": [], "parents": [], "meta": {}, **row} for row in rows]
     for row in filled:
         row["meta"] = list(dict(row["meta"]).items())
     return pa.Table.from_pylist(filled, schema=with_columns(extra))
