@@ -25,21 +25,23 @@ SETS: tuple[tuple[str, str, Form, int], ...] = (
     ("HotpotQA", "hotpotqa_hipporag100.json.gz", "hotpotqa", 0),
     ("MuSiQue", "musique_hipporag100.json.gz", "musique", 0),
 )
-POOL = 2000
+POOL = 1000
 """Most sentences that retrieval chooses from beside the gold ones, drawn with a fixed seed."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", type=int, help="questions of each set, the first ones")
+    parser.add_argument("--sets", default="0123", help="which sets, by number")
     parser.add_argument("--pretrained", type=Path, default=PACKAGED)
     options = parser.parse_args()
     qa = SHARED / "qa"
     if not qa.is_dir():
         raise SystemExit(f"the question sets aren't at {qa}")
     compressor, generator = load_compressor(options.pretrained), load_generator(options.pretrained)
+    stamp = read_manifest(options.pretrained).stamp()
     results: dict[str, Any] = {}
-    for title, name, form, first in SETS:
+    for title, name, form, first in (SETS[int(number)] for number in options.sets):
         started = time.process_time()
         questions = read_questions(qa / name, form, first)[: options.limit]
         pool = read_sentences(qa / name, form, first, titles=True)
@@ -50,23 +52,25 @@ def main() -> None:
     if options.limit is None and options.pretrained == PACKAGED:
         files = [qa / name for _, name, _, _ in SETS]
         corpus = {"sets": [title for title, *_ in SETS], "sha256": hash_files(files)}
-        result = {"memory": read_manifest().stamp(), "sets": results}
+        result = {"memory": stamp, "sets": results}
         print(write_result("latent_answers", result, ("lancedb", "peft", "torch", "transformers"), corpus))
 
 
 def show(title: str, result: dict[str, Any]) -> None:
-    def cell(interval: dict[str, float]) -> str:
-        return f"{100 * interval['mean']:.1f} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
+    def cell(interval: dict[str, float], factor: float = 100, digits: int = 1) -> str:
+        mean, low, high = (f"{factor * interval[key]:.{digits}f}" for key in ("mean", "low", "high"))
+        return f"{mean} [{low}, {high}]"
 
     rows: list[tuple[str, ...]] = [
-        (name, cell(c["f1"]), cell(c["exact"]), f"{c['context_tokens']:.1f}")
-        for name, c in result["conditions"].items()
+        (name, cell(got["f1"]), cell(got["exact"]), cell(got["answer_loss"], 1, 2), f"{got['context_tokens']:.1f}")
+        for name, got in result["conditions"].items()
     ]
-    rows += [(f"F1 {name}", cell(difference), "", "") for name, difference in result["differences_f1"].items()]
+    rows += [
+        (name, cell(got["f1"]), "", cell(got["answer_loss"], 1, 2), "") for name, got in result["differences"].items()
+    ]
     recall = f"recall@1 {result['recall_at_1']:.3f}, @5 {result['recall_at_5']:.3f} among {result['pool']:,}"
-    print_table(
-        f"{title}: {result['questions']} questions, {recall}", ("", "F1", "exact match", "context tokens"), rows
-    )
+    headings = ("", "F1", "exact match", "answer loss", "context tokens")
+    print_table(f"{title}: {result['questions']} questions, {recall}", headings, rows)
 
 
 if __name__ == "__main__":

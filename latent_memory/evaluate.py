@@ -13,14 +13,17 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from latent_memory.compressor import Compressor, encode
 from latent_memory.data import Question
 from latent_memory.generator import Generator, Reading
+from latent_memory.store import quantise
 
 CONDITIONS = ("none", "raw", "latent", "shuffled", "retrieved")
 BATCH = 64
@@ -95,6 +98,21 @@ def answer_all(generator: Generator, questions: Sequence[Question], contexts: Se
     )
 
 
+def answer_loss(generator: Generator, questions: Sequence[Question], contexts: Sequence[Tensor | None]) -> list[float]:
+    """Negative log-likelihood of each first accepted answer, nats per token: finer than greedy answers are."""
+    losses: list[float] = []
+    for begin in range(0, len(questions), BATCH):
+        part = range(begin, min(len(questions), begin + BATCH))
+        answers = [generator.answer_ids(questions[i].answers[0]) for i in part]
+        rows = [Reading(questions[i].text, contexts[i], answer) for i, answer in zip(part, answers, strict=True)]
+        with torch.inference_mode():
+            logits = generator.score(rows)
+            targets = torch.tensor([token for answer in answers for token in answer])
+            tokens = F.cross_entropy(logits, targets, reduction="none").split([len(answer) for answer in answers])
+        losses += [float(row.mean()) for row in tokens]
+    return losses
+
+
 def evaluate(
     questions: Sequence[Question], pool: Sequence[str], compressor: Compressor, generator: Generator, k: int = 3
 ) -> dict[str, object]:
@@ -108,20 +126,21 @@ def evaluate(
         k: Latents that retrieval gives the generator.
 
     Returns:
-        For each condition F1 and exact match with intervals and mean context tokens; the paired differences of F1
-        between latent and none, latent and shuffled, raw and none; recall of the first gold evidence at 1 and 5.
+        For each condition F1, exact match and loss of the gold answer with intervals, and mean context tokens; paired
+        differences of F1 and of the loss; how often gold evidence is among the first 1 and 5 that retrieval finds.
     """
     pieces = [[p for text in q.evidence for p in compressor.split(text)] for q in questions]
-    texts = list(
-        dict.fromkeys([p for own in pieces for p in own] + [p for text in pool for p in compressor.split(text)])
-    )
+    gold = [piece for part in pieces for piece in part]
+    texts = list(dict.fromkeys([*gold, *(piece for text in pool for piece in compressor.split(text))]))
     latents, vectors = encode(compressor, texts, "evidence")
+    small, scale = quantise(latents)
+    stored = torch.from_numpy(small * scale[:, None])
     _, asked = encode(compressor, [q.text for q in questions], "query")
     row = {text: index for index, text in enumerate(texts)}
     ranked = np.argsort(-(asked @ vectors.T), axis=1, kind="stable")
 
     def read(rows: Sequence[int]) -> Tensor:
-        return torch.from_numpy(latents[list(rows)])
+        return stored[list(rows)]
 
     own = [[row[p] for p in part] for part in pieces]
     contexts: dict[str, Callable[[int], Tensor | None]] = {
@@ -132,33 +151,44 @@ def evaluate(
         "retrieved": lambda i: read([int(r) for r in ranked[i, :k]]),
     }
     other = derangement(own)
-    runs = {
-        name: answer_all(generator, questions, [contexts[name](i) for i in range(len(questions))])
-        for name in CONDITIONS
-    }
+    numbers = range(len(questions))
+    given = {name: [contexts[name](i) for i in numbers] for name in CONDITIONS}
+    runs = {name: answer_all(generator, questions, given[name]) for name in CONDITIONS}
+    losses = {name: answer_loss(generator, questions, given[name]) for name in CONDITIONS}
     return {
         "questions": len(questions),
         "pool": len(texts),
         "k": k,
-        "conditions": {
-            name: {
-                "f1": asdict(bootstrap(run.f1)),
-                "exact": asdict(bootstrap(run.exact)),
-                "context_tokens": float(np.mean(run.context_tokens)),
+        "conditions": {name: _figures(runs[name], losses[name]) for name in CONDITIONS},
+        "differences": {
+            f"{a} - {b}": {
+                "f1": _interval(np.subtract(runs[a].f1, runs[b].f1)),
+                "answer_loss": _interval(np.subtract(losses[a], losses[b])),
             }
-            for name, run in runs.items()
-        },
-        "differences_f1": {
-            f"{a} - {b}": asdict(bootstrap(np.subtract(runs[a].f1, runs[b].f1).tolist()))
             for a, b in (("latent", "none"), ("latent", "shuffled"), ("raw", "none"), ("retrieved", "shuffled"))
         },
-        "recall_at_1": float(np.mean([bool(set(own[i]) & set(ranked[i, :1].tolist())) for i in range(len(own))])),
-        "recall_at_5": float(np.mean([bool(set(own[i]) & set(ranked[i, :5].tolist())) for i in range(len(own))])),
+        **{
+            f"recall_at_{n}": float(np.mean([bool({*own[i]} & {*ranked[i, :n].tolist()}) for i in numbers]))
+            for n in (1, 5)
+        },
         "examples": [
             {"question": q.text, "gold": q.answers[0], **{name: runs[name].answers[i] for name in CONDITIONS}}
             for i, q in enumerate(questions[:8])
         ],
     }
+
+
+def _figures(run: Run, losses: Sequence[float]) -> dict[str, object]:
+    return {
+        "f1": _interval(run.f1),
+        "exact": _interval(run.exact),
+        "answer_loss": _interval(losses),
+        "context_tokens": float(np.mean(run.context_tokens)),
+    }
+
+
+def _interval(values: Sequence[float] | np.ndarray[Any, Any]) -> dict[str, float]:
+    return asdict(bootstrap([float(value) for value in values]))
 
 
 def derangement(own: Sequence[Sequence[int]], seed: int = 0) -> list[int]:

@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ from latent_memory.compressor import Compressor, CompressorConfig
 from latent_memory.data import Form, Question, cloze, python_sentences, read_questions, read_sentences
 from latent_memory.generator import Generator, Reading
 from latent_memory.pretrained import load_weights, model_identity, save_pretrained
+from latent_memory.retrieval import fit_retrieval
 from tiers.errors import RecipeError
 from tiers.llm.models import default_models, load_causal_lm
 
 RECONSTRUCT = "What does the context say, word for word?"
 TOP_K = 64
+DISTRACTORS = 1000
 
 
 class DataSource(BaseModel):
@@ -94,6 +96,8 @@ class MemoryTraining(BaseModel):
         lora_rate: Peak learning rate of the adapters.
         weight_decay: AdamW's.
         clip: Largest norm of the gradient.
+        retrieval_steps: Full-batch steps for the retrieval heads behind training; 0 leaves them as trained.
+        retrieval_rate: Their learning rate.
         checkpoint_every: Steps between checkpoints, and looks at the held-out questions.
         seed: Of everything that is drawn.
         dtype: Of the frozen weights.
@@ -125,6 +129,8 @@ class MemoryTraining(BaseModel):
     lora_rate: float = Field(default=5e-4, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0)
+    retrieval_steps: int = Field(default=0, ge=0)
+    retrieval_rate: float = Field(default=1e-4, gt=0)
     checkpoint_every: int = Field(default=100, ge=1)
     seed: int = 0
     dtype: str = "bfloat16"
@@ -410,6 +416,12 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
     if recipe.start is not None:
         load_weights(compressor, recipe.start)
     run(Trainer(recipe, compressor, generator, corpus), out, resume)
+    if recipe.retrieval_steps:
+        distractors = random.Random(recipe.seed).sample(corpus.sentences, min(len(corpus.sentences), DISTRACTORS))
+        fit = fit_retrieval(
+            compressor, corpus.natural, corpus.held_out, distractors, recipe.retrieval_steps, recipe.retrieval_rate
+        )
+        (out / "retrieval.json").write_text(json.dumps(asdict(fit)) + "\n", encoding="utf-8")
     save_pretrained(compressor, base_identity, generator_identity, out / "memory")
     return out / "memory"
 
