@@ -10,6 +10,9 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,29 +32,40 @@ POOL = 1000
 """Most sentences that retrieval chooses from beside the gold ones, drawn with a fixed seed."""
 
 
+def measure(which: tuple[str, str, Form, int], pretrained: Path, limit: int | None) -> dict[str, Any]:
+    """All conditions on one set, in a process of its own."""
+    _, name, form, first = which
+    started = time.process_time()
+    path = SHARED / "qa" / name
+    pool = read_sentences(path, form, first, titles=True)
+    result = evaluate(
+        read_questions(path, form, first)[:limit],
+        random.Random(0).sample(pool, min(POOL, len(pool))),
+        load_compressor(pretrained),
+        load_generator(pretrained),
+    )
+    return {**result, "cpu_seconds": round(time.process_time() - started, 1)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", type=int, help="questions of each set, the first ones")
-    parser.add_argument("--sets", default="0123", help="which sets, by number")
     parser.add_argument("--pretrained", type=Path, default=PACKAGED)
     options = parser.parse_args()
-    qa = SHARED / "qa"
-    if not qa.is_dir():
-        raise SystemExit(f"the question sets aren't at {qa}")
-    compressor, generator = load_compressor(options.pretrained), load_generator(options.pretrained)
+    if not (SHARED / "qa").is_dir():
+        raise SystemExit(f"the question sets aren't at {SHARED / 'qa'}")
     stamp = read_manifest(options.pretrained).stamp()
     results: dict[str, Any] = {}
-    for title, name, form, first in (SETS[int(number)] for number in options.sets):
-        started = time.process_time()
-        questions = read_questions(qa / name, form, first)[: options.limit]
-        pool = read_sentences(qa / name, form, first, titles=True)
-        pool = random.Random(0).sample(pool, min(POOL, len(pool)))
-        results[title] = evaluate(questions, pool, compressor, generator)
-        results[title]["cpu_seconds"] = round(time.process_time() - started, 1)
-        show(title, results[title])
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as workers:
+        measured = workers.map(partial(measure, pretrained=options.pretrained, limit=options.limit), SETS)
+        for (title, *_), result in zip(SETS, measured, strict=True):
+            results[title] = result
+            show(title, result)
     if options.limit is None and options.pretrained == PACKAGED:
-        files = [qa / name for _, name, _, _ in SETS]
-        corpus = {"sets": [title for title, *_ in SETS], "sha256": hash_files(files)}
+        corpus = {
+            "sets": [title for title, *_ in SETS],
+            "sha256": hash_files(SHARED / "qa" / name for _, name, _, _ in SETS),
+        }
         result = {"memory": stamp, "sets": results}
         print(write_result("latent_answers", result, ("lancedb", "peft", "torch", "transformers"), corpus))
 

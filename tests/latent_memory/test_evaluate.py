@@ -1,6 +1,10 @@
 import pytest
+import torch
 
-from latent_memory.evaluate import bootstrap, derangement, exact_match, normalise, token_f1
+from latent_memory.compressor import Compressor
+from latent_memory.data import Question
+from latent_memory.evaluate import answer_loss, bootstrap, derangement, evaluate, exact_match, normalise, token_f1
+from latent_memory.generator import Generator
 
 
 @pytest.mark.parametrize(
@@ -36,3 +40,25 @@ def test_a_derangement_shares_no_evidence_and_prefers_the_same_number_of_pieces(
     assert all(not set(own[i]) & set(own[j]) for i, j in enumerate(chosen))
     assert chosen[3] == 4
     assert chosen[4] == 3
+
+
+def test_every_condition_reads_what_it_says(compressor: Compressor, generator: Generator) -> None:
+    questions = [
+        Question("Where is Ada?", ("Rome",), ("Ada lives in Rome.", "Rome is a city.")),
+        Question("Where is Bob?", ("Oslo",), ("Bob lives in Oslo.", "Oslo is a city.")),
+    ]
+    result = evaluate(questions, ["Nobody lives here."], compressor, generator, k=3)
+    conditions = result["conditions"]
+    assert isinstance(conditions, dict)
+    tokens = {name: figures["context_tokens"] for name, figures in conditions.items()}
+    assert tokens == {"none": 0, "raw": 34, "latent": 2, "shuffled": 2, "retrieved": 3}  # a byte tokenizer
+    assert result["pool"] == 5
+    assert conditions["latent"]["answer_loss"] != conditions["shuffled"]["answer_loss"]
+
+
+def test_the_loss_of_an_answer_is_that_of_its_tokens(generator: Generator) -> None:
+    questions = [Question("Who?", ("me",), ("It is me.",)), Question("Where is it now?", ("there",), ("There.",))]
+    together = answer_loss(generator, questions, [None, torch.ones(1, 32)])
+    assert together[0] == pytest.approx(answer_loss(generator, questions[:1], [None])[0], abs=1e-3)
+    assert together[1] == pytest.approx(answer_loss(generator, questions[1:], [torch.ones(1, 32)])[0], abs=1e-3)
+    assert min(together) > 0
