@@ -228,6 +228,7 @@ def models_pull(
 
     from tiers.llm.models import pull
 
+    os.environ.setdefault("TQDM_DISABLE", "1")
     # Converting weights keeps a core busy for half a minute each.
     with _failing_well(), ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), get_context("spawn")) as pool:
         for name, pulled in zip(names, pool.map(pull, names, [_models_folder()] * len(names)), strict=True):

@@ -73,6 +73,7 @@ class RayEngine(AbstractContextManager["RayEngine"]):
         if self._owned:
             _start(ray, address, workers)
         self.workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._pool: list[Any] = []
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._owned:
@@ -80,10 +81,7 @@ class RayEngine(AbstractContextManager["RayEngine"]):
 
     def run(self, function: Callable[[Task], Any], tasks: Sequence[Task], uses_model: bool) -> Iterator[Done[Task]]:
         """Runs the tasks, a window of them at a time, and gives them in the order in which they end."""
-        if not tasks:
-            return
-        count = min(self.workers, len(tasks))
-        submitters = self._actors(function, count) if uses_model else [self._task(function)] * count
+        submitters = self._actors(function) if uses_model and tasks else [self._task(function)] * self.workers
         idle = deque(submitters)
         running: dict[Any, tuple[Task, Callable[[Task], Any]]] = {}
         waiting = deque(tasks)
@@ -101,14 +99,14 @@ class RayEngine(AbstractContextManager["RayEngine"]):
         remote = self._ray.remote(num_cpus=1, max_retries=RETRIES)(function)
         return lambda task: remote.remote(task)
 
-    def _actors(self, function: Callable[[Task], Any], count: int) -> list[Callable[[Task], Any]]:
-        class Worker:
-            def call(self, task: Any) -> Any:
-                return function(task)
-
-        options = {"num_cpus": 1, "max_restarts": -1, "max_task_retries": RETRIES}
-        actors = [self._ray.remote(**options)(Worker).remote() for _ in range(count)]
-        return [lambda task, actor=actor: actor.call.remote(task) for actor in actors]  # type: ignore[misc]
+    def _actors(self, function: Callable[[Task], Any]) -> list[Callable[[Task], Any]]:
+        """The pool, made when it is first needed and kept, since every new process imports torch for seconds."""
+        if not self._pool:
+            # The pool takes no CPU of Ray's count, since its steps and those of plain tasks follow one another; so
+            # Ray must be told to spread it over the nodes.
+            options = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "max_restarts": -1, "max_task_retries": RETRIES}
+            self._pool = [self._ray.remote(**options)(_Worker).remote() for _ in range(self.workers)]
+        return [lambda task, actor=actor: actor.call.remote(function, task) for actor in self._pool]  # type: ignore[misc]
 
     def _collect(self, task: Task, reference: Any) -> Done[Task]:
         errors = self._ray.exceptions
@@ -123,6 +121,13 @@ class RayEngine(AbstractContextManager["RayEngine"]):
                 None,
                 EngineError(what, got=type(error).__name__, expected=f"an end within {RETRIES + 1} attempts"),
             )
+
+
+class _Worker:
+    """What an actor of the pool runs."""
+
+    def call(self, function: Callable[[Any], Any], task: Any) -> Any:
+        return function(task)
 
 
 def _settle_environment(joins: bool) -> None:

@@ -7,7 +7,7 @@ record, which also holds what it cost, tells the two apart, and the first one st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -152,7 +152,7 @@ class _Passes:
 
     def _stages(self) -> list[tuple[Stage, Apply]]:
         step = self._task.step
-        prepared = [(stage, _prepared(stage, self._task.context)) for stage in step.stages]
+        prepared = _prepared(step.stages, self._task.context)
         if step.head is None:
             return prepared
         decision = read_table(self._store, f"{step.folder}/decision.arrow")
@@ -188,17 +188,17 @@ def read_input(file: InputFile) -> Iterator[Outcome]:
 
 
 _READY: dict[str, Apply] = {}
-MOST_READY = 8
 
 
-def _prepared(stage: Stage, context: Context) -> Apply:
-    """A stage made ready once in each process, for all the shards that come to it."""
-    key = f"{fingerprint(stage.identity())} {context}"
-    if key not in _READY:
-        while len(_READY) >= MOST_READY:
-            del _READY[next(iter(_READY))]
-        _READY[key] = stage.prepare(context)
-    return _READY[key]
+def _prepared(stages: Sequence[Stage], context: Context) -> list[tuple[Stage, Apply]]:
+    """Stages made ready once in each process, for all the shards that come to it; those of other steps are let go."""
+    keys = [f"{fingerprint(stage.identity())} {context}" for stage in stages]
+    for other in _READY.keys() - keys:
+        del _READY[other]
+    for key, stage in zip(keys, stages, strict=True):
+        if key not in _READY:
+            _READY[key] = stage.prepare(context)
+    return [(stage, _READY[key]) for key, stage in zip(keys, stages, strict=True)]
 
 
 def describe_failure(error: BaseException) -> str:
