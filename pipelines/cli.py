@@ -54,10 +54,6 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
-def _models_folder() -> Path:
-    return Path(os.environ.get("TIERLINE_MODELS", "~/.cache/tierline/models")).expanduser()
-
-
 @app.command()
 def run(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as configs/quickstart.yaml.")],
@@ -78,11 +74,12 @@ def run(
     from pipelines.plan import make_plan
     from pipelines.progress import RunProgress
     from pipelines.recipe import load_recipe
+    from tiers.llm.models import default_models
     from tiers.stage import Context
 
     with _failing_well():
         plan = make_plan(load_recipe(recipe))
-        context = Context(models=_models_folder(), cache=_request_cache(output))
+        context = Context(models=default_models(), cache=_request_cache(output))
         with open_engine(engine, address, workers) as opened:
             summary = run_plan(plan, output, opened, context, RunProgress(err, quiet or as_json), to)
     status(output, as_json)
@@ -164,9 +161,10 @@ def ask(
 
     from pipelines.artifact import Store
     from pipelines.build_memory import open_memory
+    from tiers.llm.models import default_models
 
     with _failing_well():
-        memory = open_memory(Store(output), _models_folder())
+        memory = open_memory(Store(output), default_models())
         answers = [memory.ask(question, k, raw, status) for question in questions]
     if as_json:
         _print_json([{"question": q, **asdict(a)} for q, a in zip(questions, answers, strict=True)])
@@ -185,9 +183,10 @@ def train_memory(
 ) -> None:
     """Train a compressor, going on from its last checkpoint."""
     from latent_memory.train import load_recipe, train
+    from tiers.llm.models import default_models
 
     with _failing_well():
-        typer.echo(f"trained: {train(load_recipe(recipe), folder, models=_models_folder())}")
+        typer.echo(f"trained: {train(load_recipe(recipe), folder, models=default_models())}")
 
 
 @app.command()
@@ -218,6 +217,22 @@ def release(
     typer.echo(f"{written.folder}: {written.rows:,} rows, {written.tokens:,} tokens, {len(written.files)} files")
 
 
+@models.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """List the models that `pull` knows by name, and which of them are here."""
+    from dataclasses import asdict
+
+    from tiers.llm.models import default_models, known_models
+
+    here = {model.name: (default_models() / model.name).is_dir() for model in known_models()}
+    if as_json:
+        _print_json([{**asdict(model), "here": here[model.name]} for model in known_models()])
+        return
+    for model in known_models():
+        state = "here" if here[model.name] else "not pulled"
+        typer.echo(f"{model.name:24} {state:12} {model.licence:12} {model.note}")
+
+
 @models.command("pull")
 def models_pull(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names that `tierline models list` shows.")],
@@ -226,12 +241,12 @@ def models_pull(
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    from tiers.llm.models import pull
+    from tiers.llm.models import default_models, pull
 
     os.environ.setdefault("TQDM_DISABLE", "1")
     # Converting weights keeps a core busy for half a minute each.
     with _failing_well(), ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), get_context("spawn")) as pool:
-        for name, pulled in zip(names, pool.map(pull, names, [_models_folder()] * len(names)), strict=True):
+        for name, pulled in zip(names, pool.map(pull, names, [default_models()] * len(names)), strict=True):
             typer.echo(f"{name}: {pulled}")
 
 
