@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 models = typer.Typer(no_args_is_help=True, help="The models that recipes name.")
 app.add_typer(models, name="models")
 
-PLAIN_WIDTH = 150
+PLAIN_WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 
 

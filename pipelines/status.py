@@ -52,7 +52,7 @@ def _tier_status(store: Store, name: str, steps: list[dict[str, Any]]) -> dict[s
     for stage in (stage for step in steps for stage in step["stages"]):
         for fate, counts in reasons.items():
             for reason, number in stage[fate].items():
-                key = reason if reason.startswith(stage["stage"]) else f"{stage['stage']}.{reason}"
+                key = f"{stage['stage']}.{reason}"
                 counts[key] = counts.get(key, 0) + number
     first = steps[0]["stages"]
     return {
@@ -102,6 +102,6 @@ def render_status(status: dict[str, Any], console: Console) -> None:
 
 
 def _reasons(counts: dict[str, int], most: int = 6) -> str:
-    lines = [f"{number:,} {reason}" for reason, number in list(counts.items())[:most]]
+    lines = [f"{number:,} {reason.partition('.')[2]}" for reason, number in list(counts.items())[:most]]
     rest = sum(list(counts.values())[most:])
     return "\n".join([*lines, *([f"{rest:,} for other reasons"] if rest else [])])
