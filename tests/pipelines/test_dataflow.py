@@ -117,3 +117,12 @@ def test_a_step_that_fails_too_many_rows_fails(write_recipe: Callable[..., Path]
     _, summary = run(write_recipe(inputs=inputs, max_failed=0.2), tmp_path / "out")
     assert summary.quarantined == 2
     assert verify(Store(str(tmp_path / "out"))) == []
+
+
+def test_a_changed_document_can_be_explained(finished: Path) -> None:
+    store = Store(str(finished))
+    ledgers = (read_table(store, str(path.relative_to(finished))) for path in sorted(finished.glob("L1/1-*/ledger/*")))
+    row = next(row for ledger in ledgers for row in ledger.to_pylist() if row["fate"] == "noted")
+    events = [event for event in explain(store, row["id"]) if event.step.startswith("L1/1-")]
+    assert [(event.fate, event.reason) for event in events] == [("noted", "c4.lines_removed"), ("kept", "")]
+    assert "characters" in events[0].detail
