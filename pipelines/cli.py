@@ -143,7 +143,8 @@ def explain(
         _print_json([asdict(event) for event in events])
         return
     for event in events:
-        parts = (event.step, event.fate, event.stage, event.reason, event.detail)
+        child = "" if event.id.startswith(row_id) else event.id
+        parts = (event.step, event.fate, child, event.stage, event.reason, event.detail)
         typer.echo("  ".join(part for part in parts if part))
 
 
