@@ -23,7 +23,7 @@ quickstart: $(BIN)/.run
 	$(BIN)/tierline sample $(SAMPLE) --pages 700
 	$(BIN)/tierline run configs/quickstart.yaml --out $(OUT)
 	$(BIN)/tierline ask $(OUT) "What does os.path.join do?" \
-	  "What does gc.collect return?" "When is the else clause of a for loop executed?"
+	  "What does numpy.nanvar compute?" "When is the else clause of a for loop executed?"
 	$(BIN)/tierline report $(OUT)
 
 test: $(BIN)/.dev
