@@ -48,7 +48,7 @@ def test_run_status_verify_and_explain_tell_the_same(write_recipe: Callable[...,
     copies = len(texts) + 40 - len({" ".join(text.split()) for text in texts})
     assert told["tiers"][1]["dropped"] == {"exact_duplicates.exact_duplicate": copies}
     assert json.loads(call("verify", tmp_path, "--json").stdout) == {"faults": []}
-    assert "exact_duplicates" in call("status", tmp_path).stdout
+    assert f"{copies} exact_duplicate" in call("status", tmp_path).stdout
 
 
 def test_verify_exits_with_1_where_something_is_wrong(finished: Path, tmp_path: Path) -> None:
