@@ -111,5 +111,12 @@ def count_tokens(text: pa.ChunkedArray | pa.Array) -> int:
     A count that needs no tokenizer and is the same everywhere; a subword tokenizer gives about 1.3 times as many
     on English prose.
     """
-    pattern = r"\p{Han}|[\p{L}\p{N}\p{M}_]+|[^\p{L}\p{N}\p{M}_\s]"
+    # The two patterns agree on ASCII, where the short one takes less than half the time.
+    plain = pc.string_is_ascii(text)
+    return _count(text.filter(plain), r"\w+|[^\w\s]") + _count(
+        text.filter(pc.invert(plain)), r"\p{Han}|[\p{L}\p{N}\p{M}_]+|[^\p{L}\p{N}\p{M}_\s]"
+    )
+
+
+def _count(text: pa.ChunkedArray | pa.Array, pattern: str) -> int:
     return pc.sum(pc.count_substring_regex(text, pattern)).as_py() or 0
