@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,7 +46,6 @@ class RunSummary:
     computed: int = 0
     reused: int = 0
     quarantined: int = 0
-    tiers: list[str] = field(default_factory=list)
 
 
 def run_plan(
@@ -79,7 +78,6 @@ def run_plan(
             if step is plan.last_step(step.tier):
                 _finish_memory(store, step)
                 write_tier_manifest(store, plan, step.tier)
-                summary.tiers.append(step.tier)
     return summary
 
 

@@ -55,13 +55,8 @@ def ledger_rows(stage: Stage | str, outcome: Outcome, fans_out: bool = False) ->
 
 
 def _lines(stage: str, fate: Fate, rows: pa.Table) -> pa.Table:
-    count = rows.num_rows
-    columns = [rows["id"], [stage] * count, [str(fate)] * count, rows["reason"], rows["detail"]]
-    return pa.table([pa.chunked_array(c) if isinstance(c, pa.Array) else c for c in map(_strings, columns)], LEDGER)
-
-
-def _strings(column: Any) -> Any:
-    return pa.array(column, pa.string()) if isinstance(column, list) else column.cast(pa.string())
+    stages, fates = ([value] * rows.num_rows for value in (stage, str(fate)))
+    return pa.table([rows["id"], stages, fates, rows["reason"], rows["detail"]], LEDGER.names).cast(LEDGER)
 
 
 def _births(stage: str, kept: pa.Table) -> pa.Table:
