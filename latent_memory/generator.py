@@ -102,7 +102,7 @@ class Generator:
         from transformers import DynamicCache
 
         cache = DynamicCache()
-        self.model.model(input_ids=torch.tensor([self.head]), past_key_values=cache)
+        self.model.model(input_ids=torch.tensor([self.head]), cache=cache)
         return [(layer.keys, layer.values) for layer in cache.layers]
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -122,7 +122,7 @@ class Generator:
             input_ids=ids,
             attention_mask=mask.long(),
             position_ids=(mask.long().cumsum(1) - 1)[:, len(self.head) :],
-            past_key_values=cache,
+            cache=cache,
         )
         return cache, mask
 
@@ -141,7 +141,7 @@ class Generator:
             inputs_embeds=stacked,
             attention_mask=mask.long(),
             position_ids=(mask.long().cumsum(1) - 1).clamp(min=0)[:, -length:],
-            past_key_values=cache,
+            cache=cache,
         ).last_hidden_state
         return states, mask
 

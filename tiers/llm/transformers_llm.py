@@ -95,7 +95,7 @@ class TransformersLLM:
         past = copy.deepcopy(self._read(prefix)) if prefix else None
         with torch.inference_mode():
             rest = torch.tensor([ids[len(prefix) :]])
-            state_D = self._model.base_model(input_ids=rest, past_key_values=past).last_hidden_state[0, -1]
+            state_D = self._model.base_model(input_ids=rest, cache=past).last_hidden_state[0, -1]
             head = self._model.get_output_embeddings()
             # bfloat16 rounds logits to steps of 1/8; the few that matter are worth a product in float32
             given = head.weight[chosen].float() @ state_D.float()
@@ -113,7 +113,7 @@ class TransformersLLM:
         logprobs: list[float] = []
         with torch.inference_mode():
             fed = torch.tensor([ids[-1:] + reply[:-1]])
-            states_TD = self._model.base_model(input_ids=fed, past_key_values=past).last_hidden_state[0]
+            states_TD = self._model.base_model(input_ids=fed, cache=past).last_hidden_state[0]
             head = self._model.get_output_embeddings()
             for at in range(0, len(reply), _POSITIONS):  # the vocabulary is wide
                 some_TD, tokens_T = states_TD[at : at + _POSITIONS], torch.tensor(reply[at : at + _POSITIONS])
@@ -206,7 +206,7 @@ class TransformersLLM:
         if prefix not in self._prefixes:
             with torch.inference_mode():
                 out = self._model(input_ids=torch.tensor([prefix]), use_cache=True, logits_to_keep=1)
-            self._prefixes[prefix] = out.past_key_values
+            self._prefixes[prefix] = out.cache
             if len(self._prefixes) > _PREFIXES:
                 self._prefixes.popitem(last=False)
         self._prefixes.move_to_end(prefix)
