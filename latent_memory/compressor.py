@@ -1,15 +1,15 @@
-"""One latent per evidence, one per query: a frozen causal LM with LoRA, a memory token and two heads.
+"""One latent per evidence, one per query: a frozen causal LM with LoRA, a memory token and three heads.
 
 Legend of shape suffixes: B batch, T tokens, H hidden size of the compressor, G hidden size of the generator,
 R retrieval dimension, K pooling heads.
 
 Source of the layout: Zheng et al., "One Token per Multimodal Evidence" (Latent Memory, arXiv 2606.10572): a learned
 memory token *behind* the evidence, separate LoRA adapters for evidence and queries on one base, a retrieval head
-(linear, LayerNorm, L2) that both share, a projection into the generator's space. Ours differs in three points, each
+(linear, LayerNorm, L2) that both share, a projection into the generator's space. Ours differs in four points, each
 for sample efficiency: the latent starts as a salience-weighted sum of the evidence's own input embeddings, to which
 the memory token's state is added as a learned residual, and so does the retrieval vector, whitened; only the first
 `depth` layers of the base are used; the latent is scaled to the norm of the generator's embeddings instead of a free
-LayerNorm.
+LayerNorm; and a reader (`latent_memory.reader`) reads it a second time at the generator's output.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latent_memory.data import sentences
+from latent_memory.reader import Reader
 from tiers.errors import ModelError, StageError
 
 Adapter = Literal["evidence", "query"]
@@ -148,6 +149,7 @@ class Compressor(nn.Module):  # type: ignore[misc]
         self.retrieval_head = nn.Linear(hidden, config.retrieval_dim)
         self.retrieval_residual = nn.Linear(hidden, config.retrieval_dim, bias=False)
         self.retrieval_norm = nn.LayerNorm(config.retrieval_dim)
+        self.reader = Reader(generator_hidden)
         self._start_heads()
         self._use("evidence")
 

@@ -174,6 +174,13 @@ def read_questions(path: Path, form: Form, first: int = 0, last: int | None = No
     return list(_READERS[form](data))
 
 
+def read_drafted(path: Path) -> list[Question]:
+    """Reads the questions that `drafting.draft` wrote."""
+    with path.open(encoding="utf-8") as stream:
+        rows = [json.loads(line) for line in stream]
+    return [Question(r["question"], (r["answer"],), (r["evidence"],)) for r in rows if r["question"]]
+
+
 def read_sentences(path: Path, form: Form, first: int = 0, last: int | None = None, titles: bool = False) -> list[str]:
     """Every sentence of the passages of a set, duplicates removed, in order.
 

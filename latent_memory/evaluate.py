@@ -1,8 +1,9 @@
 """What a memory is worth: answers from latents, against nothing, the raw text, and somebody else's latents.
 
-One frozen generator answers each question five times: with no evidence, the gold evidence as text, its latents, the
-latents of another question's evidence, and the latents that retrieval finds. A latent that carries content beats
-both nothing and the shuffled one; the shuffled one alone shows what a latent does as a mere prompt.
+One frozen generator answers each question several times: with no evidence, the gold evidence as text, its latents, the
+latents of another question's evidence, the latents that retrieval finds, and the text that they were made of. A latent
+that carries content beats both nothing and the shuffled one; the shuffled one alone shows what a latent does as a mere
+prompt. `latent, unread` leaves the reader out: the frozen generator has the latent as an input and nothing else.
 """
 
 from __future__ import annotations
@@ -23,9 +24,19 @@ from torch.nn import functional as F
 from latent_memory.compressor import Compressor, encode
 from latent_memory.data import Question
 from latent_memory.generator import Generator, Reading
+from latent_memory.reader import Reader
 from latent_memory.store import quantise
 
-CONDITIONS = ("none", "raw", "latent", "shuffled", "retrieved")
+CONDITIONS = ("none", "raw", "latent", "latent, unread", "shuffled", "retrieved", "retrieved raw")
+READ = {"latent", "shuffled", "retrieved"}
+"""Where the reader helps the generator; the others are the frozen generator alone."""
+COMPARED = (
+    ("latent", "none"),
+    ("latent", "shuffled"),
+    ("latent, unread", "none"),
+    ("retrieved", "none"),
+    ("retrieved", "shuffled"),
+)
 BATCH = 64
 
 
@@ -80,13 +91,22 @@ class Run:
     context_tokens: list[int]
 
 
-def answer_all(generator: Generator, questions: Sequence[Question], contexts: Sequence[Tensor | None]) -> Run:
-    """Answers every question from its context, in batches of similar length."""
+def answer_all(
+    generator: Generator,
+    questions: Sequence[Question],
+    contexts: Sequence[Tensor | None],
+    reader: Reader | None = None,
+    asked: Tensor | None = None,
+) -> Run:
+    """Answers every question from its context, in batches of similar length.
+
+    Where contexts are latents, a reader may help that knows the questions' latents `asked`, (N, G).
+    """
     order = sorted(range(len(questions)), key=lambda i: 0 if (c := contexts[i]) is None else len(c))
     answers = [""] * len(questions)
     for begin in range(0, len(order), BATCH):
         part = order[begin : begin + BATCH]
-        found = generator.answer([Reading(questions[i].text, contexts[i]) for i in part])
+        found = generator.answer([_reading(questions, contexts, asked, i) for i in part], reader)
         for index, answer in zip(part, found, strict=True):
             answers[index] = answer
     pairs = list(zip(answers, (q.answers for q in questions), strict=True))
@@ -98,25 +118,41 @@ def answer_all(generator: Generator, questions: Sequence[Question], contexts: Se
     )
 
 
-def answer_loss(generator: Generator, questions: Sequence[Question], contexts: Sequence[Tensor | None]) -> list[float]:
+def answer_loss(
+    generator: Generator,
+    questions: Sequence[Question],
+    contexts: Sequence[Tensor | None],
+    reader: Reader | None = None,
+    asked: Tensor | None = None,
+) -> list[float]:
     """Negative log-likelihood of each first accepted answer, nats per token: finer than greedy answers are."""
     losses: list[float] = []
     for begin in range(0, len(questions), BATCH):
         part = range(begin, min(len(questions), begin + BATCH))
         answers = [generator.answer_ids(questions[i].answers[0]) for i in part]
-        rows = [Reading(questions[i].text, contexts[i], answer) for i, answer in zip(part, answers, strict=True)]
+        rows = [_reading(questions, contexts, asked, i, answer) for i, answer in zip(part, answers, strict=True)]
         with torch.inference_mode():
-            logits = generator.score(rows)
+            logits = generator.score(rows, reader)
             targets = torch.tensor([token for answer in answers for token in answer])
             tokens = F.cross_entropy(logits, targets, reduction="none").split([len(answer) for answer in answers])
         losses += [float(row.mean()) for row in tokens]
     return losses
 
 
+def _reading(
+    questions: Sequence[Question],
+    contexts: Sequence[Tensor | None],
+    asked: Tensor | None,
+    at: int,
+    answer: tuple[int, ...] = (),
+) -> Reading:
+    return Reading(questions[at].text, contexts[at], answer, None if asked is None else asked[at])
+
+
 def evaluate(
     questions: Sequence[Question], pool: Sequence[str], compressor: Compressor, generator: Generator, k: int = 3
 ) -> dict[str, object]:
-    """Runs all five conditions on a set of questions.
+    """Runs all conditions on a set of questions.
 
     Args:
         questions: With gold evidence.
@@ -135,9 +171,9 @@ def evaluate(
     latents, vectors = encode(compressor, texts, "evidence")
     small, scale = quantise(latents)
     stored = torch.from_numpy(small * scale[:, None])
-    _, asked = encode(compressor, [q.text for q in questions], "query")
+    asked, sought = encode(compressor, [q.text for q in questions], "query")
     row = {text: index for index, text in enumerate(texts)}
-    ranked = np.argsort(-(asked @ vectors.T), axis=1, kind="stable")
+    ranked = np.argsort(-(sought @ vectors.T), axis=1, kind="stable")
 
     def read(rows: Sequence[int]) -> Tensor:
         return stored[list(rows)]
@@ -147,14 +183,18 @@ def evaluate(
         "none": lambda i: None,
         "raw": lambda i: generator.embed(" ".join(questions[i].evidence)),
         "latent": lambda i: read(own[i]),
+        "latent, unread": lambda i: read(own[i]),
         "shuffled": lambda i: read(own[other[i]]),
         "retrieved": lambda i: read([int(r) for r in ranked[i, :k]]),
+        "retrieved raw": lambda i: generator.embed(" ".join(texts[r] for r in ranked[i, :k])),
     }
     other = derangement(own)
     numbers = range(len(questions))
     given = {name: [contexts[name](i) for i in numbers] for name in CONDITIONS}
-    runs = {name: answer_all(generator, questions, given[name]) for name in CONDITIONS}
-    losses = {name: answer_loss(generator, questions, given[name]) for name in CONDITIONS}
+    helped = (compressor.reader, torch.from_numpy(asked))
+    helpers = {name: helped if name in READ else (None, None) for name in CONDITIONS}
+    runs = {name: answer_all(generator, questions, given[name], *helpers[name]) for name in CONDITIONS}
+    losses = {name: answer_loss(generator, questions, given[name], *helpers[name]) for name in CONDITIONS}
     return {
         "questions": len(questions),
         "pool": len(texts),
@@ -165,7 +205,7 @@ def evaluate(
                 "f1": _interval(np.subtract(runs[a].f1, runs[b].f1)),
                 "answer_loss": _interval(np.subtract(losses[a], losses[b])),
             }
-            for a, b in (("latent", "none"), ("latent", "shuffled"), ("raw", "none"), ("retrieved", "shuffled"))
+            for a, b in COMPARED
         },
         **{
             f"recall_at_{n}": float(np.mean([bool({*own[i]} & {*ranked[i, :n].tolist()}) for i in numbers]))

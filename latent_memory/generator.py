@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,14 +19,52 @@ from torch.nn import functional as F
 
 from tiers.errors import ModelError
 
-INSTRUCTION = "Answer with a few words from the context."
-EXAMPLES = (
+if TYPE_CHECKING:
+    from latent_memory.reader import Reader
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a generator is told in front of every row.
+
+    Attributes:
+        instruction: The system message.
+        examples: (context, question, answer) triples, shown as turns of the conversation.
+        user: A user's turn, with places for `question` and, behind it, `context`.
+    """
+
+    instruction: str
+    examples: tuple[tuple[str, str, str], ...]
+    user: str = "Question: {question}\nContext: {context}"
+
+
+ANSWERING = Prompt(
+    "Answer with a few words from the context.",
     (
-        "Mary Shelley wrote the novel Frankenstein while staying near Lake Geneva.",
-        "who is the author of frankenstein",
-        "Mary Shelley",
+        (
+            "Mary Shelley wrote the novel Frankenstein while staying near Lake Geneva.",
+            "who is the author of frankenstein",
+            "Mary Shelley",
+        ),
+        (
+            "The Eiffel Tower was completed in 1889 and is 330 metres tall.",
+            "When was the Eiffel Tower finished?",
+            "1889",
+        ),
+        (
+            "Insulin is produced by beta cells of the pancreas.",
+            "Which organ makes insulin?",
+            "the pancreas",
+        ),
+        (
+            "In 1911 a team led by Roald Amundsen was the first to reach the South Pole.",
+            "where did amundsen get first",
+            "the South Pole",
+        ),
     ),
 )
+"""The examples make a small model answer in words instead of sentences: with one of them Qwen2.5-Coder-0.5B reaches a
+token F1 of 47 on gold text, with four 57 (150 questions to choose by; SmolLM2-135M 23 and 25)."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +75,22 @@ class Reading:
         question: The question.
         context: Embeddings that stand for the evidence, (n, G); None for no context at all.
         answer: Token ids that are scored; empty when the row is to be answered.
+        asked: The question's own latent, (G,), where a reader is to know it.
     """
 
     question: str
     context: Tensor | None
     answer: tuple[int, ...] = ()
+    asked: Tensor | None = None
+
+
+def read(reader: Reader, states: Tensor, readings: Sequence[Reading]) -> Tensor:
+    """What a reader adds to states: those of all answers' tokens in order, or one for each reading without any."""
+    rows = [reading for reading in readings for _ in reading.answer or (0,)]
+    asked = [reading.asked for reading in rows if reading.asked is not None]
+    if asked and len(asked) < len(rows):
+        raise ModelError("some readings have their question's latent and some not", where="reader", got=len(asked))
+    return reader(states, [reading.context for reading in rows], torch.stack(asked) if asked else None)
 
 
 class Generator:
@@ -50,10 +99,11 @@ class Generator:
     Args:
         model: A causal LM with `inputs_embeds`.
         tokenizer: Its tokenizer; the chat template is used where there is one.
+        prompt: What stands in front of every row.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model, self.tokenizer = model.eval().requires_grad_(False), tokenizer
+    def __init__(self, model: Any, tokenizer: Any, prompt: Prompt = ANSWERING) -> None:
+        self.model, self.tokenizer, self.prompt = model.eval().requires_grad_(False), tokenizer, prompt
         self.embedding: Tensor = model.get_input_embeddings().weight
         text = self._template("\x00", "\x01")
         parts = text.replace("\x01", "\x00").split("\x00")
@@ -87,10 +137,10 @@ class Generator:
 
     def _template(self, question: str, context: str) -> str:
         def user(q: str, c: str) -> dict[str, str]:
-            return {"role": "user", "content": f"Question: {q}\nContext: {c}"}
+            return {"role": "user", "content": self.prompt.user.format(question=q, context=c)}
 
-        messages = [{"role": "system", "content": INSTRUCTION}]
-        for shown, asked, answer in EXAMPLES:
+        messages = [{"role": "system", "content": self.prompt.instruction}]
+        for shown, asked, answer in self.prompt.examples:
             messages += [user(asked, shown), {"role": "assistant", "content": answer}]
         messages.append(user(question, context))
         if self.tokenizer.chat_template:
@@ -156,11 +206,8 @@ class Generator:
         behind = len(self._behind(reading)) - len(reading.answer[:-1])
         return len(self.head) + len(self.token_ids(reading.question)) + len(self.middle) + behind
 
-    def score(self, readings: Sequence[Reading]) -> Tensor:
-        """Logits of the answers' tokens, one row per token, in order: (sum of answer lengths, vocabulary), fp32.
-
-        The output head runs on the scored positions only.
-        """
+    def states(self, readings: Sequence[Reading]) -> Tensor:
+        """Last hidden states from which the answers' tokens are predicted, in order: (sum of answer lengths, G)."""
         cache, mask = self._run_questions([r.question for r in readings])
         rows = [self._behind(r) for r in readings]
         states, _ = self._continue(cache, mask, rows, left=False)
@@ -168,19 +215,40 @@ class Generator:
             states[b, len(row) - len(r.answer) : len(row)]
             for b, (r, row) in enumerate(zip(readings, rows, strict=True))
         ]
-        logits: Tensor = self.model.lm_head(torch.cat(scored)).float()
-        return logits
+        return torch.cat(scored)
+
+    def logits(self, states: Tensor, head: Tensor | None = None) -> Tensor:
+        """The output head on states (N, G): logits (N, vocabulary) in float32; `head` has some of its rows instead."""
+        weight = self.model.lm_head.weight if head is None else head
+        return F.linear(states.to(weight.dtype), weight).float()
+
+    def score(self, readings: Sequence[Reading], reader: Reader | None = None) -> Tensor:
+        """Logits of the answers' tokens, one row per token, in order: (sum of answer lengths, vocabulary), fp32.
+
+        The output head runs on the scored positions only.
+
+        Args:
+            readings: With answers.
+            reader: Reads the contexts, which are latents then, a second time.
+        """
+        states = self.states(readings)
+        if reader is None:
+            return self.logits(states)
+        return self.logits(states) + self.logits(read(reader, states, readings))
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def answer(self, readings: Sequence[Reading], max_tokens: int = 12) -> list[str]:
-        """Greedy answers."""
+    def answer(self, readings: Sequence[Reading], reader: Reader | None = None, max_tokens: int = 12) -> list[str]:
+        """Greedy answers; `reader` as for `score`."""
         cache, mask = self._run_questions([r.question for r in readings])
         states, mask = self._continue(cache, mask, [self._behind(r) for r in readings], left=True)
         end = self.tokenizer.eos_token_id
         done = torch.zeros(len(readings), dtype=torch.bool)
         chosen: list[Tensor] = []
         for _ in range(max_tokens):
-            token = self.model.lm_head(states[:, -1]).argmax(-1).masked_fill(done, end)
+            logits = self.logits(states[:, -1])
+            if reader is not None:
+                logits += self.logits(read(reader, states[:, -1], readings))
+            token = logits.argmax(-1).masked_fill(done, end)
             chosen.append(token)
             done |= token == end
             if bool(done.all()):

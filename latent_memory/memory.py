@@ -20,6 +20,9 @@ import pyarrow as pa
 from tiers.document import check_schema, child_id
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from latent_memory.compressor import Compressor
     from latent_memory.generator import Generator
     from latent_memory.store import Store
@@ -216,7 +219,7 @@ class LatentMemory:
 
     def search(self, question: str, k: int = 3, status: str | None = None) -> list[Evidence]:
         """The evidence nearest to a question, best first; only that of a verification status if given."""
-        return [_evidence(row) for row in self._find(question, k, status)]
+        return [_evidence(row) for row in self._find(question, k, status)[1]]
 
     def ask(self, question: str, k: int = 3, raw: bool = False, status: str | None = None) -> Answer:
         """Answers a question from the `k` nearest pieces of evidence.
@@ -232,7 +235,7 @@ class LatentMemory:
 
         from latent_memory.generator import Reading
 
-        rows = self._find(question, k, status)
+        asked, rows = self._find(question, k, status)
         generator = self._generator
         if not rows:
             context = None
@@ -241,9 +244,9 @@ class LatentMemory:
         else:
             latents = np.array([row["latent"] for row in rows], np.float32) * np.array([[row["scale"]] for row in rows])
             context = torch.from_numpy(latents.astype(np.float32))
-        reading = Reading(question, context)
+        reading = Reading(question, context, asked=torch.from_numpy(asked))
         return Answer(
-            answer=generator.answer([reading])[0],
+            answer=generator.answer([reading], None if raw else self._compressor.reader)[0],
             evidence=tuple(_evidence(row) for row in rows),
             context_tokens=0 if context is None else len(context),
             prompt_tokens=generator.prompt_tokens(reading),
@@ -253,14 +256,13 @@ class LatentMemory:
         """Erases every latent of a document, from old versions on disk too; returns how many there were."""
         return self._store.forget(document_id)
 
-    def _find(self, question: str, k: int, status: str | None) -> list[dict[str, Any]]:
+    def _find(self, question: str, k: int, status: str | None) -> tuple[NDArray[np.float32], list[dict[str, Any]]]:
+        """The question's own latent, and the rows nearest to it."""
         from latent_memory.compressor import encode
 
-        if not len(self):
-            return []
-        _, vectors = encode(self._compressor, [question], "query", BATCH)
-        rows: list[dict[str, Any]] = self._store.search(vectors[0], k, status).to_pylist()
-        return rows
+        latents, vectors = encode(self._compressor, [question], "query", BATCH)
+        rows: list[dict[str, Any]] = self._store.search(vectors[0], k, status).to_pylist() if len(self) else []
+        return latents[0], rows
 
 
 def _evidence(row: dict[str, Any]) -> Evidence:

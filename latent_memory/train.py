@@ -9,221 +9,55 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from latent_memory import objectives
-from latent_memory.compressor import Compressor, CompressorConfig
-from latent_memory.data import Form, Question, cloze, python_sentences, read_questions, read_sentences
-from latent_memory.generator import Generator, Reading
+from latent_memory.compressor import Compressor
+from latent_memory.corpus import (
+    Batch,
+    Corpus,
+    drafted_questions,
+    draw,
+    draw_sentences,
+    rarity,
+    read_corpus,
+    salience,
+    vocabulary,
+)
+from latent_memory.data import Question
+from latent_memory.evaluate import answer_all, answer_loss
+from latent_memory.generator import Generator, Reading, read
 from latent_memory.pretrained import load_weights, model_identity, save_pretrained
-from latent_memory.retrieval import fit_retrieval
+from latent_memory.retrieval import encode_all, fit_retrieval
+from latent_memory.training_recipe import MemoryTraining
 from tiers.errors import RecipeError
 from tiers.llm.models import default_models, load_causal_lm
 
 RECONSTRUCT = "What does the context say, word for word?"
 TOP_K = 64
 DISTRACTORS = 1000
+STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
+BATCH = 32
 
 
-class DataSource(BaseModel):
-    """A part of a question answering set.
-
-    Attributes:
-        path: File, relative to the recipe's `data` folder.
-        form: Its layout.
-        first: First article or row.
-        last: End, exclusive.
-        questions: Whether its questions are trained on.
-        sentences: Whether its passages' sentences are.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    form: Form
-    first: int = 0
-    last: int | None = None
-    questions: bool = True
-    sentences: bool = True
-
-
-class Weights(BaseModel):
-    """Weights of the terms of the loss."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    reconstruction: float = Field(default=0.5, ge=0)
-    contrastive: float = Field(default=0.2, ge=0)
-    distillation: float = Field(default=1.0, ge=0)
-    answer: float = Field(default=0.0, ge=0)
-
-
-class MemoryTraining(BaseModel):
-    """A training run, all of it.
-
-    Attributes:
-        compressor_model: Base of the compressor, as `tiers.llm.models` names it.
-        generator_model: The frozen generator.
-        data: Folder of the sources, from the working folder.
-        sources: What is read of it.
-        python_documentation: Whether sentences of the running Python's documentation are compressed too.
-        held_out: Natural questions that are never trained on; their loss is what choices rest on.
-        compressor: Sizes.
-        weights: Weights of the terms of the loss.
-        natural: Natural questions in a batch.
-        cloze: Questions in a batch that are made from sentences.
-        reconstructed: Evidence in a batch that is reconstructed.
-        reconstructed_tokens: Tokens of it that are scored.
-        evidence_tokens: Longer evidence isn't trained on.
-        answer_tokens: Longer natural answers aren't trained on, longer cloze answers are scored up to here.
-        temperature: Of the contrastive loss.
-        queue: Past evidence vectors that serve as further negatives.
-        start: Folder of a trained compressor to go on from, with a fresh optimiser.
-        steps: Optimiser steps of the learning rate's schedule.
-        stop: Step at which the run ends, where that is before its schedule does.
-        warmup: Steps of linear warm-up; a cosine follows.
-        head_rate: Peak learning rate of the heads, the pooling and the memory token.
-        lora_rate: Peak learning rate of the adapters.
-        weight_decay: AdamW's.
-        clip: Largest norm of the gradient.
-        retrieval_steps: Full-batch steps for the retrieval heads behind training; 0 leaves them as trained.
-        retrieval_rate: Their learning rate.
-        checkpoint_every: Steps between checkpoints, and looks at the held-out questions.
-        seed: Of everything that is drawn.
-        dtype: Of the frozen weights.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    compressor_model: str
-    generator_model: str
-    data: Path
-    sources: tuple[DataSource, ...] = Field(min_length=1)
-    python_documentation: bool = True
-    held_out: int = Field(default=120, ge=0)
-    compressor: CompressorConfig = CompressorConfig()
-    weights: Weights = Weights()
-    natural: int = Field(default=6, ge=0)
-    cloze: int = Field(default=10, ge=0)
-    reconstructed: int = Field(default=4, ge=0)
-    reconstructed_tokens: int = Field(default=32, ge=1)
-    evidence_tokens: int = Field(default=64, ge=8)
-    answer_tokens: int = Field(default=12, ge=2)
-    temperature: float = Field(default=0.07, gt=0)
-    queue: int = Field(default=512, ge=0)
-    start: Path | None = None
-    steps: int = Field(default=2000, ge=1)
-    stop: int | None = Field(default=None, ge=1)
-    warmup: int = Field(default=50, ge=0)
-    head_rate: float = Field(default=3e-4, gt=0)
-    lora_rate: float = Field(default=5e-4, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    clip: float = Field(default=1.0, gt=0)
-    retrieval_steps: int = Field(default=0, ge=0)
-    retrieval_rate: float = Field(default=1e-4, gt=0)
-    checkpoint_every: int = Field(default=100, ge=1)
-    seed: int = 0
-    dtype: str = "bfloat16"
-
-
-def load_recipe(path: Path) -> MemoryTraining:
-    """Reads and checks a recipe.
-
-    Raises:
-        RecipeError: naming every key that is wrong.
-    """
-    try:
-        return MemoryTraining.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise RecipeError("the training recipe can't be read", where=str(path), got=str(error)) from error
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise RecipeError("the training recipe is not valid", where=str(path), got=wrong) from error
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """What a run trains on, sorted by evidence length, and the questions that it holds out."""
-
-    natural: list[Question]
-    sentences: list[str]
-    held_out: list[Question]
-
-
-def read_corpus(recipe: MemoryTraining, compressor: Compressor, generator: Generator) -> Corpus:
-    """Reads the sources; drops what is longer than the recipe allows; sorts by length with seeded ties."""
-    questions: list[Question] = []
-    texts: list[str] = python_sentences() if recipe.python_documentation else []
-    for source in recipe.sources:
-        part = (recipe.data / source.path, source.form, source.first, source.last)
-        questions += read_questions(*part) if source.questions else []
-        texts += read_sentences(*part) if source.sentences else []
-
-    def fits(question: Question) -> bool:
-        return (
-            len(question.evidence) == 1
-            and len(generator.answer_ids(question.answers[0])) <= recipe.answer_tokens
-            and lengths[question.evidence[0]] <= recipe.evidence_tokens
-        )
-
-    every = list(dict.fromkeys([*texts, *(q.evidence[0] for q in questions)]))
-    encoded = compressor.tokenizer([f" {t}" for t in every], add_special_tokens=False)["input_ids"]
-    lengths = {text: len(ids) for text, ids in zip(every, encoded, strict=True)}
-    rng = random.Random(recipe.seed)
-    natural = [q for q in questions if fits(q)]
-    texts = [t for t in dict.fromkeys(texts) if 6 <= lengths[t] <= recipe.evidence_tokens]
-    rng.shuffle(natural)
-    rng.shuffle(texts)
-    held_out, natural = natural[: recipe.held_out], natural[recipe.held_out :]
-    natural.sort(key=lambda q: lengths[q.evidence[0]])
-    texts.sort(key=lambda t: lengths[t])
-    return Corpus(natural, texts, held_out)
-
-
-def salience(texts: list[str], compressor: Compressor) -> Tensor:
-    """Twice the log of each token's inverse document frequency: weights of idf squared under a softmax."""
-    seen: Counter[int] = Counter()
-    for row in compressor.tokenizer([f" {t}" for t in texts], add_special_tokens=False)["input_ids"]:
-        seen.update(set(row))
-    counts = torch.tensor([seen[i] for i in range(len(compressor.salience))], dtype=torch.float32)
-    return 2 * (len(texts) / (1 + counts)).log().clamp(min=0.05).log()
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Questions with one evidence each, natural ones first; `keys` name natural ones for the teacher's cache."""
-
-    questions: list[Question]
-    keys: list[int]
-
-
-def draw(corpus: Corpus, recipe: MemoryTraining, step: int) -> Batch:
-    """The batch of a step: evidence from a window of similar length in each list, questions likewise."""
-    rng = random.Random(f"{recipe.seed}/{step}")
-    quantile = rng.random()
-    size = min(len(corpus.natural), recipe.natural * 6)
-    start = int(quantile * (len(corpus.natural) - size + 1))
-    window = sorted(range(start, start + size), key=lambda key: len(corpus.natural[key].text))
-    first = rng.randint(0, max(0, size - recipe.natural))
-    keys = window[first : first + recipe.natural]
-    questions = [corpus.natural[key] for key in keys]
-    size = min(len(corpus.sentences), recipe.cloze * 6)
-    start = int(quantile * (len(corpus.sentences) - size + 1))
-    for text in rng.sample(corpus.sentences[start : start + size], size):
-        question = cloze(text, rng) if len(questions) < recipe.natural + recipe.cloze else None
-        if question is not None:
-            questions.append(question)
-    return Batch(questions, keys)
+def processes() -> tuple[int, int]:
+    """This process's number, and how many there are (`torchrun` starts several)."""
+    if "WORLD_SIZE" not in os.environ:
+        return 0, 1
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
 class Trainer:
@@ -242,7 +76,12 @@ class Trainer:
         )
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
         self.step = 0
-        self.queue: list[tuple[str, Tensor]] = []
+        self.rank, self.world = processes()
+        self.columns = vocabulary(corpus, generator)
+        self._head = generator.model.lm_head.weight[self.columns]
+        self._column = torch.zeros(len(generator.model.lm_head.weight), dtype=torch.long)
+        self._column[self.columns] = torch.arange(len(self.columns))
+        self._rarity = rarity(corpus.sentences, generator)[self.columns]
         self._teacher: dict[int, tuple[Tensor, Tensor]] = {}
 
     def _rate(self, step: int) -> float:
@@ -252,15 +91,27 @@ class Trainer:
             return (step + 1) / warmup
         return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
-    def teacher(self, key: int) -> tuple[Tensor, Tensor]:
-        """Top-k log-probabilities of the generator that reads the raw evidence, on the gold answer's positions."""
-        if key not in self._teacher:
-            q = self.corpus.natural[key]
-            reading = Reading(q.text, self.generator.embed(q.evidence[0]), self.generator.answer_ids(q.answers[0]))
+    def teach(self, keys: list[int]) -> tuple[Tensor, Tensor]:
+        """Top-k log-probabilities of the generator that reads the raw evidence, on the gold answers' positions."""
+        new = [key for key in keys if key not in self._teacher]
+        if new:
+            asked = [self.corpus.natural[key] for key in new]
+            readings = [Reading(q.text, self.generator.embed(q.evidence[0]), self._answer(q.answers[0])) for q in asked]
             with torch.no_grad():
-                top = self.generator.score([reading]).log_softmax(-1).topk(min(TOP_K, len(self.generator.embedding)))
-            self._teacher[key] = (top.indices, top.values)
-        return self._teacher[key]
+                logits = self.generator.logits(self.generator.states(readings), self._head)
+                top = logits.log_softmax(-1).topk(min(TOP_K, len(self.columns)))
+            lengths = [len(reading.answer) for reading in readings]
+            for key, ids, values in zip(new, top.indices.split(lengths), top.values.split(lengths), strict=True):
+                self._teacher[key] = (ids, values)
+        found = [self._teacher[key] for key in keys]
+        return torch.cat([ids for ids, _ in found]), torch.cat([values for _, values in found])
+
+    def _answer(self, answer: str) -> tuple[int, ...]:
+        return self.generator.answer_ids(answer)[: self.recipe.answer_tokens]
+
+    def _targets(self, answers: Sequence[Sequence[int]]) -> Tensor:
+        """The columns of the restricted output head that answers' tokens have, one after the other."""
+        return self._column[torch.tensor([token for answer in answers for token in answer])]
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Every term of the loss, unweighted."""
@@ -269,97 +120,150 @@ class Trainer:
         ids = compressor.tokenize(texts)
         encoded = compressor(ids, "evidence")
         latents = compressor.latents(encoded)
-        found: dict[str, Tensor] = {}
-        answers = [generator.answer_ids(q.answers[0])[: recipe.answer_tokens] for q in batch.questions]
-        readings = [Reading(q.text, z[None], a) for q, z, a in zip(batch.questions, latents, answers, strict=True)]
-        if recipe.weights.answer or recipe.weights.distillation:
-            logits = generator.score(readings)
-            found["answer"] = objectives.cross_entropy(logits, torch.tensor([t for a in answers for t in a]))
-            if recipe.weights.distillation and batch.keys:
-                tops = [self.teacher(key) for key in batch.keys]
-                count = sum(len(a) for a in answers[: len(batch.keys)])
-                found["distillation"] = objectives.distillation(
-                    logits[:count], torch.cat([t[0] for t in tops]), torch.cat([t[1] for t in tops])
-                )
+        found = {"words": self._words(texts, latents)} if recipe.weights.words else {}
+        answers = [self._answer(q.answers[0]) for q in batch.questions]
+        queries = compressor(compressor.tokenize([q.text for q in batch.questions]), "query")
+        asked = compressor.latents(queries)
+        readings = [
+            Reading(q.text, latents[c], a, z)
+            for q, c, a, z in zip(batch.questions, batch.contexts, answers, asked, strict=True)
+        ]
+        targets = self._targets(answers)
+        states = generator.states(readings)
+        logits = generator.logits(states, self._head)
+        found["answer"] = objectives.cross_entropy(logits, targets)
+        if recipe.weights.read:
+            change = generator.logits(read(compressor.reader, states, readings), self._head)
+            found["read"] = objectives.cross_entropy(logits + change, targets)
+        keys = batch.keys[: recipe.distilled]
+        if recipe.weights.distillation and keys:
+            count = sum(len(a) for a in answers[: len(keys)])
+            found["distillation"] = objectives.distillation(logits[:count], *self.teach(keys))
         if recipe.weights.reconstruction and recipe.reconstructed:
             chosen = range(0, len(texts), max(1, len(texts) // recipe.reconstructed))
-            targets = [generator.answer_ids(texts[i])[: recipe.reconstructed_tokens] for i in chosen]
-            rows = [Reading(RECONSTRUCT, latents[i][None], t) for i, t in zip(chosen, targets, strict=True)]
+            wanted = [generator.answer_ids(texts[i])[: recipe.reconstructed_tokens] for i in chosen]
+            rows = [Reading(RECONSTRUCT, latents[i][None], t) for i, t in zip(chosen, wanted, strict=True)]
             found["reconstruction"] = objectives.cross_entropy(
-                generator.score(rows), torch.tensor([t for row in targets for t in row])
+                generator.logits(generator.states(rows), self._head), self._targets(wanted)
             )
         if recipe.weights.contrastive:
-            asked = len(batch.keys) or len(texts)
-            found["contrastive"] = self._contrastive(batch.questions[:asked], texts, compressor.vectors(encoded))
+            count = len(batch.keys) or len(texts)
+            found["contrastive"] = self._contrastive(
+                batch.questions[:count], compressor.vectors(queries)[:count], texts, compressor.vectors(encoded)
+            )
         return found
 
-    def _contrastive(self, questions: list[Question], texts: list[str], vectors: Tensor) -> Tensor:
-        """The natural questions against this batch's evidence and that of the last batches."""
-        compressor = self.compressor
-        queries = compressor.vectors(compressor(compressor.tokenize([q.text for q in questions]), "query"))
-        pool = [*texts, *(text for text, _ in self.queue)]
-        evidence = torch.cat([vectors, *(v[None] for _, v in self.queue)])
-        positive = torch.zeros(len(questions), len(pool), dtype=torch.bool)
-        positive.fill_diagonal_(True)
+    def early_losses(self, texts: list[str]) -> dict[str, Tensor]:
+        """The loss of an early step: words alone."""
+        latents = self.compressor.latents(self.compressor(self.compressor.tokenize(texts), "evidence"))
+        return {"words": self._words(texts, latents)}
+
+    def _words(self, texts: list[str], latents: Tensor) -> Tensor:
+        """Cross-entropy of the words of each text, rare ones first, when the reader is asked for nothing."""
+        asked = torch.zeros(len(texts), self.generator.hidden)
+        logits = self.generator.logits(self.compressor.reader(asked, list(latents[:, None])), self._head)
+        return objectives.words(logits, [self._words_of(text) for text in texts])
+
+    def _words_of(self, text: str) -> tuple[Tensor, Tensor]:
+        """Columns of a text's tokens, as they stand and as an answer would begin with them; and their shares."""
+        generator = self.generator
+        parts = [generator.token_ids(text), generator.token_ids(f" {text}"), *map(generator.token_ids, text.split())]
+        columns = self._column[torch.tensor(sorted({token for part in parts for token in part}))].unique()
+        rarity = self._rarity[columns]
+        return columns, rarity / rarity.sum()
+
+    def _contrastive(self, questions: list[Question], queries: Tensor, texts: list[str], vectors: Tensor) -> Tensor:
+        """The natural questions' vectors against those of the evidence in their part of the batch."""
+        positive = torch.eye(len(questions), len(texts), dtype=torch.bool)
         ignored = torch.tensor(
-            [[t == q.evidence[0] or q.answers[0].lower() in t.lower() for t in pool] for q in questions]
+            [[t == q.evidence[0] or q.answers[0].lower() in t.lower() for t in texts] for q in questions]
         )
-        if compressor.training and self.recipe.queue:
-            self.queue = [*self.queue, *zip(texts, vectors.detach(), strict=True)][-self.recipe.queue :]
-        return objectives.contrastive(queries, evidence, positive, ignored, self.recipe.temperature)
+        return objectives.contrastive(queries, vectors, positive, ignored, self.recipe.temperature)
 
     def train_step(self) -> dict[str, float]:
-        """One optimiser step; returns its losses."""
+        """One optimiser step; returns its losses, those of this process's parts."""
         started = time.perf_counter()
         self.compressor.train()
-        losses = self.losses(draw(self.corpus, self.recipe, self.step))
         weights = self.recipe.weights.model_dump()
-        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        figures: Counter[str] = Counter()
+        parts = range(self.rank, self.recipe.parts, self.world)
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        for part in parts:
+            torch.manual_seed((self.recipe.seed * self.recipe.steps + self.step) * self.recipe.parts + part)  # dropout
+            place = (self.corpus, self.recipe, self.step, part)
+            early = self.step < self.recipe.early
+            losses = self.early_losses(draw_sentences(*place)) if early else self.losses(draw(*place))
+            total = torch.stack([weights[name] * loss for name, loss in losses.items() if weights[name]]).sum()
+            (total / self.recipe.parts).backward()
+            figures.update({"loss": total.item(), **{name: loss.item() for name, loss in losses.items()}})
+        self._share_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.compressor.parameters(), self.recipe.clip)
         self.optimizer.step()
         self.scheduler.step()
         self.step += 1
-        figures = {name: round(loss.item(), 5) for name, loss in losses.items()}
         return {
             "step": self.step,
-            "loss": round(total.item(), 5),
-            **figures,
+            **{name: round(figure / len(parts), 5) for name, figure in figures.items()},
             "norm": round(float(norm), 3),
             "seconds": round(time.perf_counter() - started, 3),
         }
 
+    def _share_gradients(self) -> None:
+        """Adds up the gradients of all processes."""
+        if self.world == 1:
+            return
+        trained = [p for p in self.compressor.parameters() if p.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        flat = torch.cat([p.grad.ravel() for p in trained if p.grad is not None])
+        torch.distributed.all_reduce(flat)
+        for parameter, grad in zip(trained, flat.split([p.numel() for p in trained]), strict=True):
+            parameter.grad = grad.view_as(parameter)
+
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def validate(self) -> dict[str, float]:
-        """Answer loss on the held-out questions with their own latents and with another question's; recall."""
+        """On the held-out questions: the loss of answers from their own latents and from others'; F1; recall."""
         self.compressor.eval()
         held = self.corpus.held_out
         if len(held) < 2:
             return {}
-        own: list[float] = []
-        other: list[float] = []
-        encoded = self.compressor(self.compressor.tokenize([q.evidence[0] for q in held]), "evidence")
+        encoded = encode_all(self.compressor, [q.evidence[0] for q in held], "evidence")
         latents, vectors = self.compressor.latents(encoded), self.compressor.vectors(encoded)
-        queries = self.compressor.vectors(self.compressor(self.compressor.tokenize([q.text for q in held]), "query"))
-        best = (queries @ vectors.T).argmax(1).tolist()
+        queries = encode_all(self.compressor, [q.text for q in held], "query")
+        best = (self.compressor.vectors(queries) @ vectors.T).argmax(1).tolist()
         hits = sum(held[b].evidence == q.evidence for b, q in zip(best, held, strict=True))
-        for begin in range(0, len(held), 20):
-            part = range(begin, min(len(held), begin + 20))
-            answers = [self.generator.answer_ids(held[i].answers[0]) for i in part]
-            targets = torch.tensor([t for a in answers for t in a])
-            for shift, kept in ((0, own), (1, other)):
-                rows = [
-                    Reading(held[i].text, latents[(i + shift) % len(held)][None], a)
-                    for i, a in zip(part, answers, strict=True)
-                ]
-                kept.append(objectives.cross_entropy(self.generator.score(rows), targets).item() * len(targets))
-        count = sum(len(self.generator.answer_ids(q.answers[0])) for q in held)
-        return {
-            "held_out": round(sum(own) / count, 4),
-            "held_out_shuffled": round(sum(other) / count, 4),
-            "held_out_recall_at_1": round(hits / len(held), 4),
-        }
+        own, others = list(latents[:, None]), list(latents.roll(1, 0)[:, None])
+        reader = (self.compressor.reader, self.compressor.latents(queries)) if self.recipe.weights.read else ()
+        figures = {"held_out_recall_at_1": hits / len(held)}
+        for name, contexts, helper in (("", own, reader), ("_shuffled", others, reader), ("_unread", own, ())):
+            figures[f"held_out{name}"] = fmean(answer_loss(self.generator, held, contexts, *helper))
+        figures["held_out_f1"] = fmean(answer_all(self.generator, held, own, *reader).f1)
+        return {name: round(figure, 4) for name, figure in figures.items()}
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def fit_strength(self) -> dict[float, float]:
+        """Sets the reader's strength to that with the least loss on the held-out questions; returns all losses.
+
+        A reader is surer of the questions that it was trained on than of others.
+        """
+        compressor, generator, held = self.compressor.eval(), self.generator, self.corpus.held_out
+        latents = compressor.latents(encode_all(compressor, [q.evidence[0] for q in held], "evidence"))
+        asked = compressor.latents(encode_all(compressor, [q.text for q in held], "query"))
+        losses = dict.fromkeys(STRENGTHS, 0.0)
+        for begin in range(0, len(held), BATCH):
+            part = range(begin, min(len(held), begin + BATCH))
+            rows = [Reading(held[i].text, latents[i][None], self._answer(held[i].answers[0]), asked[i]) for i in part]
+            states, targets = generator.states(rows), self._targets([row.answer for row in rows])
+            logits = generator.logits(states, self._head)
+            compressor.reader.strength.fill_(1.0)
+            change = generator.logits(read(compressor.reader, states, rows), self._head)
+            for strength in STRENGTHS:
+                loss = objectives.cross_entropy(logits + strength * change, targets)
+                losses[strength] += loss.item() * len(targets)
+        compressor.reader.strength.fill_(min(losses, key=lambda strength: losses[strength]))
+        tokens = sum(len(self._answer(q.answers[0])) for q in held)
+        return {strength: round(loss / tokens, 4) for strength, loss in losses.items()}
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint that `load` continues from."""
@@ -368,7 +272,6 @@ class Trainer:
             "model": self.compressor.trained_state(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
-            "queue": self.queue,
             "recipe": self.recipe.model_dump_json(),
         }
         partial = folder / "checkpoint.pt.tmp"
@@ -383,7 +286,7 @@ class Trainer:
         self.compressor.load_state_dict(state["model"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
-        self.step, self.queue = state["step"], state["queue"]
+        self.step = state["step"]
 
 
 def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path | None = None) -> Path:
@@ -409,13 +312,22 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
     base_identity = model_identity(recipe.compressor_model, base, tokenizer)
     reader, reader_tokenizer = load_causal_lm(recipe.generator_model, folder, dtype=recipe.dtype)
     generator_identity = model_identity(recipe.generator_model, reader, reader_tokenizer)
+    reader.set_attn_implementation("eager")  # twice as fast backward where most keys are a prompt without gradients
     generator = Generator(reader, reader_tokenizer)
     compressor = Compressor(base, tokenizer, recipe.compressor, generator.hidden, generator.embedding_norm)
-    corpus = read_corpus(recipe, compressor, generator)
+    compressor.reader.start(generator.embedding, reader.lm_head.weight)
+    drafted = drafted_questions(recipe, generator, out)
+    corpus = read_corpus(recipe, compressor, generator, drafted)
     compressor.salience.copy_(salience(corpus.sentences, compressor))
     if recipe.start is not None:
         load_weights(compressor, recipe.start)
-    run(Trainer(recipe, compressor, generator, corpus), out, resume)
+    trainer = Trainer(recipe, compressor, generator, corpus)
+    run(trainer, out, resume)
+    if trainer.rank:
+        return out / "memory"
+    if recipe.weights.read and corpus.held_out:
+        fitted = {"losses": trainer.fit_strength(), "strength": round(float(compressor.reader.strength), 2)}
+        (out / "strength.json").write_text(json.dumps(fitted) + "\n", encoding="utf-8")
     if recipe.retrieval_steps:
         distractors = random.Random(recipe.seed).sample(corpus.sentences, min(len(corpus.sentences), DISTRACTORS))
         fit = fit_retrieval(
@@ -436,6 +348,10 @@ def run(trainer: Trainer, out: Path, resume: bool = True) -> None:
         trainer.load(out)
     recipe = trainer.recipe
     last = min(recipe.steps, recipe.stop or recipe.steps)
+    if trainer.rank:
+        while trainer.step < last:
+            trainer.train_step()
+        return
     with (out / "metrics.jsonl").open("a", encoding="utf-8") as log:
         while trainer.step < last:
             figures = trainer.train_step()

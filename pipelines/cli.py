@@ -183,7 +183,8 @@ def train_memory(
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints, metrics, and the compressor.")],
 ) -> None:
     """Train a compressor, going on from its last checkpoint."""
-    from latent_memory.train import load_recipe, train
+    from latent_memory.train import train
+    from latent_memory.training_recipe import load_recipe
     from tiers.llm.models import default_models
 
     with _failing_well():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from latent_memory.pretrained import PACKAGED, read_manifest
 from tiers.errors import ModelError
 from tiers.llm.models import default_models, pull
 from tiers.llm.transformers_llm import TransformersLLM
@@ -33,6 +34,18 @@ def models_dir() -> Path:
     except ModelError as error:
         pytest.skip(f"{SMALLEST} can't be had: {error}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def memory_models(models_dir: Path) -> Path:
+    """That folder with the models that the packaged memory was trained with; skips where they can't be had."""
+    manifest = read_manifest(PACKAGED)
+    try:
+        for name in {manifest.base.name, manifest.generator.name}:
+            pull(name, models_dir)
+    except ModelError as error:
+        pytest.skip(f"a model of the packaged memory can't be had: {error}")
+    return models_dir
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,17 @@
 import json
+import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from latent_memory.corpus import choose_contexts
 from latent_memory.pretrained import load_compressor, read_manifest
-from latent_memory.train import MemoryTraining, Trainer, Weights, load_recipe, train
+from latent_memory.train import Trainer, train
+from latent_memory.training_recipe import MemoryTraining, Weights, load_recipe
 from tiers.errors import ModelError, RecipeError
 
 
@@ -34,7 +39,6 @@ def recipe(tiny_model: Path, tmp_path: Path) -> MemoryTraining:
         "reconstructed": 2,
         "reconstructed_tokens": 8,
         "evidence_tokens": 100,
-        "queue": 6,
         "steps": 6,
         "warmup": 2,
         "checkpoint_every": 3,
@@ -68,10 +72,10 @@ def test_a_resumed_run_has_the_losses_and_the_weights_of_an_unbroken_one(
     assert (broken / "adapter.safetensors").read_bytes() == (whole / "adapter.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("term", ["answer", "reconstruction", "distillation", "contrastive"])
+@pytest.mark.parametrize("term", ["answer", "read", "words", "reconstruction", "distillation", "contrastive"])
 def test_training_on_a_term_lowers_it(recipe: MemoryTraining, tmp_path: Path, term: str) -> None:
     weights = Weights.model_validate({name: float(name == term) for name in Weights.model_fields})
-    same = {"natural": 4, "cloze": 0, "reconstructed": 4}  # every batch holds all there is
+    same = {"natural": 4, "cloze": 0, "reconstructed": 4, "distracted": 0.0}  # every batch holds all there is
     alone = recipe.model_copy(
         update={**same, "weights": weights, "steps": 20, "head_rate": 3e-3, "checkpoint_every": 20}
     )
@@ -81,6 +85,47 @@ def test_training_on_a_term_lowers_it(recipe: MemoryTraining, tmp_path: Path, te
     assert rows[-1].keys() >= {"held_out", "held_out_shuffled", "held_out_recall_at_1"}
     assert read_manifest(folder).compressor == recipe.compressor
     assert load_compressor(folder).trained_state()["memory_token"].dtype == torch.float32
+
+
+def test_early_steps_train_on_words_alone_and_lower_their_loss(recipe: MemoryTraining, tmp_path: Path) -> None:
+    early = recipe.model_copy(update={"early": 20, "early_sentences": 6, "steps": 22, "head_rate": 3e-3, "warmup": 0})
+    train(early, tmp_path / "out")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert all("answer" not in row for row in rows[:20])
+    assert all("answer" in row for row in rows[20:])
+    assert sum(row["words"] for row in rows[16:20]) < sum(row["words"] for row in rows[:4])
+
+
+def test_the_strength_of_the_reader_is_the_one_that_helps_held_out_questions_most(
+    recipe: MemoryTraining, tmp_path: Path
+) -> None:
+    folder = train(recipe.model_copy(update={"steps": 2}), tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "strength.json").read_text())
+    assert told["losses"][str(told["strength"])] == min(told["losses"].values())
+    assert len(set(told["losses"].values())) > 3
+    assert float(load_compressor(folder).reader.strength) == pytest.approx(told["strength"], abs=1e-3)
+
+
+def test_two_processes_train_as_one_does_on_both_parts(recipe: MemoryTraining, tmp_path: Path) -> None:
+    both = recipe.model_copy(update={"parts": 2, "steps": 3, "checkpoint_every": 3})
+    alone = train(both, tmp_path / "alone")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(both.model_dump_json())  # JSON is YAML
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--no-python"]
+    program = "from pipelines.cli import app; app()"
+    arguments = ["train-memory", str(path), "--out", str(tmp_path / "together")]
+    subprocess.run([*command, sys.executable, "-c", program, *arguments], check=True, capture_output=True)
+    states = [load_compressor(folder).trained_state() for folder in (alone, tmp_path / "together" / "memory")]
+    for name, value in states[0].items():
+        assert torch.allclose(value, states[1][name], atol=2e-3), name
+    assert len(_losses(tmp_path / "together")) == 3
+
+
+def test_contexts_hold_their_own_evidence_and_sometimes_others() -> None:
+    contexts = choose_contexts(40, 0.5, random.Random(0))
+    assert all(own in context and len(set(context)) == len(context) <= 3 for own, context in enumerate(contexts))
+    assert 10 < sum(len(context) > 1 for context in contexts) < 30
+    assert choose_contexts(3, 0.0, random.Random(0)) == [[0], [1], [2]]
 
 
 def test_a_second_run_starts_from_the_weights_of_the_first(recipe: MemoryTraining, tmp_path: Path) -> None:

@@ -44,9 +44,9 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def with_models(models_dir: Path) -> Context:
+def with_models(memory_models: Path) -> Context:
     """The models, and no request cache: every run asks them anew."""
-    return Context(models=models_dir)
+    return Context(models=memory_models)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_a_document_that_became_evidence_can_be_explained(road: Path) -> None:
     assert any(event.fate == "made" and event.stage == "evidence" for event in events)
 
 
-def test_questions_are_answered_from_latents_and_from_text(road: Path, models_dir: Path) -> None:
+def test_questions_are_answered_from_latents_and_from_text(road: Path) -> None:
     question = "What is an expression?"
     told = [
         json.loads(CliRunner().invoke(app, ["ask", str(road), question, "-k", "2", "--json", *raw]).stdout)[0]
