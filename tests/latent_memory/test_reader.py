@@ -18,7 +18,7 @@ def reader(generator: Generator) -> Reader:
         made = Reader(generator.hidden)
         made.requires_grad_(False).start(generator.embedding, generator.embedding)
         torch.nn.init.normal_(made.key.weight, std=0.1)
-    return made
+    return made.eval()
 
 
 def test_an_untrained_reader_makes_the_words_of_a_latent_likelier(reader: Reader, generator: Generator) -> None:

@@ -63,17 +63,16 @@ class Handler(BaseHTTPRequestHandler):
             served.keys.append(self.headers["Authorization"])
             failure = served.failures.pop(0) if served.failures else None
         try:
-            if failure == "reset":
-                self.connection.close()
-            elif isinstance(failure, int):
-                self.reply(failure, b'{"error": "told to fail"}')
-            elif failure is not None:
-                self.reply(200, failure.encode())
-            else:
-                self.reply(200, json.dumps(served.answer(payload)).encode())
-        finally:
+            body = failure or json.dumps(served.answer(payload))
+        finally:  # before the reply: whoever has it may ask again at once
             with served.lock:
                 served.under_way -= 1
+        if failure == "reset":
+            self.connection.close()
+        elif isinstance(failure, int):
+            self.reply(failure, b'{"error": "told to fail"}')
+        else:
+            self.reply(200, str(body).encode())
 
     def reply(self, status: int, body: bytes) -> None:
         self.send_response(status)
