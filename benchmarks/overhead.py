@@ -122,7 +122,7 @@ def measure(folder: Path, pages: int, rounds: int) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=1200)
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=21)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), arguments.pages, arguments.rounds)
