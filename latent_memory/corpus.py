@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,20 +70,22 @@ def read_corpus(
 
 def salience(texts: list[str], compressor: Compressor) -> Tensor:
     """Twice the log of each token's inverse document frequency: weights of idf squared under a softmax."""
-    seen: Counter[int] = Counter()
-    for row in compressor.tokenizer([f" {t}" for t in texts], add_special_tokens=False)["input_ids"]:
-        seen.update(set(row))
-    counts = torch.tensor([seen[i] for i in range(len(compressor.salience))], dtype=torch.float32)
+    counts = _texts_with(texts, compressor.tokenizer, len(compressor.salience))
     return 2 * (len(texts) / (1 + counts)).log().clamp(min=0.05).log()
 
 
 def rarity(texts: list[str], generator: Generator) -> Tensor:
     """The log of each of the generator's tokens' inverse frequency among sentences, at least a tenth, (V,)."""
-    seen: Counter[int] = Counter()
-    for text in texts:
-        seen.update(set(generator.token_ids(f" {text}")))
-    counts = torch.tensor([seen[i] for i in range(len(generator.embedding))], dtype=torch.float32)
+    counts = _texts_with(texts, generator.tokenizer, len(generator.embedding))
     return (len(texts) / (1 + counts)).log().clamp(min=0.1, max=math.log(max(2, len(texts))) - 1)
+
+
+def _texts_with(texts: list[str], tokenizer: Any, size: int) -> Tensor:
+    """In how many texts each of a tokenizer's tokens is, (size,)."""
+    seen: Counter[int] = Counter()
+    for row in tokenizer([f" {text}" for text in texts], add_special_tokens=False)["input_ids"]:
+        seen.update(set(row))
+    return torch.tensor([seen[i] for i in range(size)], dtype=torch.float32)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -49,6 +50,8 @@ TOP_K = 64
 DISTRACTORS = 1000
 STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
 BATCH = 32
+LONGEST_WAIT = timedelta(days=1)
+"""Of the other processes, while the first one drafts questions or looks at the held-out ones."""
 
 
 def processes() -> tuple[int, int]:
@@ -56,7 +59,7 @@ def processes() -> tuple[int, int]:
     if "WORLD_SIZE" not in os.environ:
         return 0, 1
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("gloo")
+        torch.distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
@@ -316,7 +319,7 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
     generator = Generator(reader, reader_tokenizer)
     compressor = Compressor(base, tokenizer, recipe.compressor, generator.hidden, generator.embedding_norm)
     compressor.reader.start(generator.embedding, reader.lm_head.weight)
-    drafted = drafted_questions(recipe, generator, out)
+    drafted = _drafted_once(recipe, generator, out)
     corpus = read_corpus(recipe, compressor, generator, drafted)
     compressor.salience.copy_(salience(corpus.sentences, compressor))
     if recipe.start is not None:
@@ -336,6 +339,15 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
         (out / "retrieval.json").write_text(json.dumps(asdict(fit)) + "\n", encoding="utf-8")
     save_pretrained(compressor, base_identity, generator_identity, out / "memory")
     return out / "memory"
+
+
+def _drafted_once(recipe: MemoryTraining, generator: Generator, out: Path) -> list[Question]:
+    """Drafted questions, written by the first process alone; the others wait for it and read them."""
+    rank, world = processes()
+    first = drafted_questions(recipe, generator, out) if rank == 0 else []
+    if world > 1:
+        torch.distributed.barrier()
+    return first if rank == 0 else drafted_questions(recipe, generator, out)
 
 
 def run(trainer: Trainer, out: Path, resume: bool = True) -> None:

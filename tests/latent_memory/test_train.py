@@ -107,7 +107,7 @@ def test_the_strength_of_the_reader_is_the_one_that_helps_held_out_questions_mos
 
 
 def test_two_processes_train_as_one_does_on_both_parts(recipe: MemoryTraining, tmp_path: Path) -> None:
-    both = recipe.model_copy(update={"parts": 2, "steps": 3, "checkpoint_every": 3})
+    both = recipe.model_copy(update={"parts": 2, "steps": 3, "checkpoint_every": 3, "drafted": 4})
     alone = train(both, tmp_path / "alone")
     path = tmp_path / "recipe.yaml"
     path.write_text(both.model_dump_json())  # JSON is YAML
@@ -119,6 +119,9 @@ def test_two_processes_train_as_one_does_on_both_parts(recipe: MemoryTraining, t
     for name, value in states[0].items():
         assert torch.allclose(value, states[1][name], atol=2e-3), name
     assert len(_losses(tmp_path / "together")) == 3
+    drafts = [(folder / "drafted.jsonl").read_text() for folder in (tmp_path / "alone", tmp_path / "together")]
+    assert drafts[0] == drafts[1]  # written once, not by each process
+    assert drafts[0].count("\n") == 4
 
 
 def test_contexts_hold_their_own_evidence_and_sometimes_others() -> None:
