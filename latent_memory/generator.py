@@ -9,7 +9,7 @@ superposition of embeddings read this way lowers the answers' loss by 0.21 nats 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,21 @@ class Reading:
     context: Tensor | None
     answer: tuple[int, ...] = ()
     asked: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a generator has said of one reading so far.
+
+    Attributes:
+        text: Its words. While it goes on, a character that isn't whole yet is held back: what follows only adds.
+        tokens: Tokens that were chosen, the end of the answer among them.
+        log_probability: Mean log-probability of these tokens, in nats.
+    """
+
+    text: str
+    tokens: int
+    log_probability: float
 
 
 def read(reader: Reader, states: Tensor, readings: Sequence[Reading]) -> Tensor:
@@ -236,23 +251,50 @@ class Generator:
             return self.logits(states)
         return self.logits(states) + self.logits(read(reader, states, readings))
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
     def answer(self, readings: Sequence[Reading], reader: Reader | None = None, max_tokens: int = 12) -> list[str]:
         """Greedy answers; `reader` as for `score`."""
+        return [generated.text for generated in self.generate(readings, reader, max_tokens)]
+
+    def generate(
+        self, readings: Sequence[Reading], reader: Reader | None = None, max_tokens: int = 12
+    ) -> list[Generated]:
+        """Greedy answers, with how many tokens they are and how sure of them the generator was."""
+        steps: list[list[Generated]] = list(self.stream(readings, reader, max_tokens))
+        return steps[-1]
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def stream(
+        self, readings: Sequence[Reading], reader: Reader | None = None, max_tokens: int = 12
+    ) -> Iterator[list[Generated]]:
+        """As `generate`, but gives what has been said so far after every token; each text begins with the one before.
+
+        A reading that has ended stays as it is while the others go on.
+        """
         cache, mask = self._run_questions([r.question for r in readings])
         states, mask = self._continue(cache, mask, [self._behind(r) for r in readings], left=True)
         end = self.tokenizer.eos_token_id
-        done = torch.zeros(len(readings), dtype=torch.bool)
-        chosen: list[Tensor] = []
-        for _ in range(max_tokens):
+        chosen: list[list[int]] = [[] for _ in readings]
+        total = [0.0] * len(readings)
+        for step in range(max_tokens):
             logits = self.logits(states[:, -1])
             if reader is not None:
                 logits += self.logits(read(reader, states[:, -1], readings))
-            token = logits.argmax(-1).masked_fill(done, end)
-            chosen.append(token)
-            done |= token == end
-            if bool(done.all()):
-                break
-            states, mask = self._continue(cache, mask, list(self.embedding[token][:, None]), left=True)
-        rows = torch.stack(chosen, 1)
-        return [str(self.tokenizer.decode(row, skip_special_tokens=True)).strip() for row in rows]
+            best = logits.log_softmax(-1).max(-1)
+            done = [end in tokens for tokens in chosen]
+            for row, tokens in enumerate(chosen):
+                if not done[row]:
+                    tokens.append(int(best.indices[row]))
+                    total[row] += float(best.values[row])
+            last = step == max_tokens - 1 or all(end in tokens for tokens in chosen)
+            yield [
+                Generated(self._said(tokens, last or end in tokens), len(tokens), logs / len(tokens))
+                for tokens, logs in zip(chosen, total, strict=True)
+            ]
+            if last:
+                return
+            follow = best.indices.masked_fill(torch.tensor(done), end)
+            states, mask = self._continue(cache, mask, list(self.embedding[follow][:, None]), left=True)
+
+    def _said(self, tokens: Sequence[int], whole: bool) -> str:
+        text = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+        return text if whole else text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip()

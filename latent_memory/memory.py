@@ -10,62 +10,24 @@ Each piece of evidence is one vector for the index and one for the generator, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from latent_memory.answers import Answer, Evidence, Found, OnText, answer_each, as_evidence, with_fallback, withheld
 from tiers.document import check_schema, child_id
+from tiers.errors import StageError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from latent_memory.compressor import Compressor
     from latent_memory.generator import Generator
     from latent_memory.store import Store
 
 BATCH = 16
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A piece of evidence that was found.
-
-    Attributes:
-        id: Its id.
-        text: Its text.
-        source: Where it comes from.
-        documents: The documents that it was taken from.
-        score: Cosine similarity to the question.
-        status: What verification said about it.
-    """
-
-    id: str
-    text: str
-    source: str
-    documents: tuple[str, ...]
-    score: float
-    status: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer and what it rests on.
-
-    Attributes:
-        answer: The generator's words.
-        evidence: What it read, best first.
-        context_tokens: Tokens that the evidence took in the prompt: one for each latent.
-        prompt_tokens: Tokens of the whole prompt.
-    """
-
-    answer: str
-    evidence: tuple[Evidence, ...]
-    context_tokens: int
-    prompt_tokens: int
+DOUBTFUL = 0.5
+"""Confidence below which an answer from latents is given up for one from text, where a fallback is asked for."""
 
 
 def compress(
@@ -219,58 +181,81 @@ class LatentMemory:
 
     def search(self, question: str, k: int = 3, status: str | None = None) -> list[Evidence]:
         """The evidence nearest to a question, best first; only that of a verification status if given."""
-        return [_evidence(row) for row in self._find(question, k, status)[1]]
+        return [as_evidence(row) for row in self._find([question], k, status)[0].rows]
 
-    def ask(self, question: str, k: int = 3, raw: bool = False, status: str | None = None) -> Answer:
-        """Answers a question from the `k` nearest pieces of evidence.
+    def ask(self, question: str, k: int = 3, raw: bool = False, status: str | None = None, **how: Any) -> Answer:
+        """Answers one question; see `ask_all`."""
+        return self.ask_all([question], k, raw, status, **how)[0]
+
+    def ask_all(
+        self,
+        questions: Sequence[str],
+        k: int = 3,
+        raw: bool = False,
+        status: str | None = None,
+        *,
+        min_confidence: float = 0.0,
+        fallback: Literal["raw"] | None = None,
+        max_tokens: int = 12,
+        on_text: OnText | None = None,
+    ) -> list[Answer]:
+        """Answers questions, in batches, each from the `k` pieces of evidence nearest to it.
 
         Args:
-            question: In words.
+            questions: In words.
             k: How many pieces the generator reads.
             raw: Whether it reads their text instead of their latents.
             status: Only evidence of this verification status.
+            min_confidence: An answer less sure than this, in 0…1, is withheld: `abstained` is true, the answer empty.
+            fallback: `raw` has the text of the same evidence read where the answer from latents is less sure than
+                `min_confidence` (`DOUBTFUL` if that is 0).
+            max_tokens: The longest answer, in tokens.
+            on_text: Hears the number of a question and each next piece of its answer, while it is being said. Where
+                an answer may still be withheld or given up, it comes in one piece.
+
+        Raises:
+            StageError: when a question has no words or too many for the compressor, or an argument is out of range.
         """
-        import numpy as np
-        import torch
-
-        from latent_memory.generator import Reading
-
-        asked, rows = self._find(question, k, status)
-        generator = self._generator
-        if not rows:
-            context = None
-        elif raw:
-            context = generator.embed(" ".join(row["text"] for row in rows))
-        else:
-            latents = np.array([row["latent"] for row in rows], np.float32) * np.array([[row["scale"]] for row in rows])
-            context = torch.from_numpy(latents.astype(np.float32))
-        reading = Reading(question, context, asked=torch.from_numpy(asked))
-        return Answer(
-            answer=generator.answer([reading], None if raw else self._compressor.reader)[0],
-            evidence=tuple(_evidence(row) for row in rows),
-            context_tokens=0 if context is None else len(context),
-            prompt_tokens=generator.prompt_tokens(reading),
-        )
+        _check_asking(k, max_tokens, min_confidence, fallback)
+        found = self._find(questions, k, status)
+        surely = on_text if not min_confidence and fallback is None else None
+        answers = answer_each(self._generator, self._compressor.reader, found, raw, max_tokens, surely)
+        if fallback and not raw:
+            least = min_confidence or DOUBTFUL
+            again = [i for i, answer in enumerate(answers) if answer.evidence and answer.confidence < least]
+            texts = answer_each(self._generator, self._compressor.reader, [found[i] for i in again], True, max_tokens)
+            for i, text in zip(again, texts, strict=True):
+                answers[i] = with_fallback(answers[i], text)
+        answers = [withheld(answer) if answer.confidence < min_confidence else answer for answer in answers]
+        if on_text is not None and surely is None:
+            for i, answer in enumerate(answers):
+                on_text(i, answer.answer)
+        return answers
 
     def forget(self, document_id: str) -> int:
         """Erases every latent of a document, from old versions on disk too; returns how many there were."""
         return self._store.forget(document_id)
 
-    def _find(self, question: str, k: int, status: str | None) -> tuple[NDArray[np.float32], list[dict[str, Any]]]:
-        """The question's own latent, and the rows nearest to it."""
+    def _find(self, questions: Sequence[str], k: int, status: str | None) -> list[Found]:
+        """Each question with its own latent and the rows nearest to it."""
+        import torch
+
         from latent_memory.compressor import encode
 
-        latents, vectors = encode(self._compressor, [question], "query", BATCH)
-        rows: list[dict[str, Any]] = self._store.search(vectors[0], k, status).to_pylist() if len(self) else []
-        return latents[0], rows
+        if not questions:
+            return []
+        latents, vectors = encode(self._compressor, questions, "query", BATCH)
+        rows = [self._store.search(vector, k, status).to_pylist() if len(self) else [] for vector in vectors]
+        asked = torch.from_numpy(latents)
+        return [Found(q, a, r) for q, a, r in zip(questions, asked, rows, strict=True)]
 
 
-def _evidence(row: dict[str, Any]) -> Evidence:
-    return Evidence(
-        id=row["evidence_id"],
-        text=row["text"],
-        source=row["source"],
-        documents=tuple(row["documents"]),
-        score=1.0 - row["_distance"],
-        status=row["status"],
-    )
+def _check_asking(k: int, max_tokens: int, min_confidence: float, fallback: str | None) -> None:
+    for name, got, fine, expected in (
+        ("k", k, k >= 1, "at least 1"),
+        ("max_tokens", max_tokens, max_tokens >= 1, "at least 1"),
+        ("min_confidence", min_confidence, 0 <= min_confidence <= 1, "0 to 1"),
+        ("fallback", fallback, fallback in (None, "raw"), "raw, or none"),
+    ):
+        if not fine:
+            raise StageError("the memory cannot be asked this way", where=name, got=got, expected=expected)

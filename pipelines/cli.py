@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -155,6 +155,10 @@ def ask(
     k: Annotated[int, typer.Option("-k", "--top-k", min=1, help="Pieces of evidence that the generator reads.")] = 3,
     raw: Annotated[bool, typer.Option("--raw", help="Let it read their text instead of their latents.")] = False,
     status: Annotated[str | None, typer.Option(help="Only evidence of this status, such as verified.")] = None,
+    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Withhold answers that are less sure.")] = 0.0,
+    fallback: Annotated[
+        Literal["raw"] | None, typer.Option(help="raw: read the text where the answer is not sure.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer questions from the latent memory: the answer, its evidence with sources and scores, the tokens read."""
@@ -166,15 +170,19 @@ def ask(
 
     with _failing_well():
         memory = open_memory(Store(output), default_models())
-        answers = [memory.ask(question, k, raw, status) for question in questions]
+        answers = memory.ask_all(questions, k, raw, status, min_confidence=min_confidence, fallback=fallback)
     if as_json:
         _print_json([{"question": q, **asdict(a)} for q, a in zip(questions, answers, strict=True)])
         return
     for question, answer in zip(questions, answers, strict=True):
-        typer.echo(f"Q: {question}\nA: {answer.answer}")
+        typer.echo(f"Q: {question}\nA: {answer.answer or '(not known)'}")
         for evidence in answer.evidence:
             typer.echo(f"   {evidence.score:.3f}  {evidence.status}  {evidence.source}\n          {evidence.text}")
-        typer.echo(f"   {answer.context_tokens} context tokens of {answer.prompt_tokens} in the prompt\n")
+        read = f"{answer.mode}, after latents" if answer.fell_back else answer.mode
+        typer.echo(
+            f"   confidence {answer.confidence:.2f}, read {read}: {answer.context_tokens} context tokens of "
+            f"{answer.prompt_tokens} in the prompt, {answer.generated_tokens} generated\n"
+        )
 
 
 @app.command("train-memory")

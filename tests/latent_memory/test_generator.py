@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -60,3 +62,28 @@ def test_gradients_reach_the_latent_and_no_weight(generator: Generator) -> None:
 def test_embedding_norm_is_the_mean_norm_of_the_vocabulary(generator: Generator) -> None:
     expected = generator.embedding.norm(dim=1).mean().item()
     assert generator.embedding_norm == pytest.approx(expected)
+
+
+def test_a_stream_only_adds_and_ends_as_the_answers(generator: Generator) -> None:
+    readings = [Reading(question, generator.embed(TEXT)) for question in QUESTIONS]
+    steps = list(generator.stream(readings, max_tokens=6))
+    assert len(steps) == 6
+    for before, after in pairwise(steps):
+        assert all(b.text.startswith(a.text) and b.tokens >= a.tokens for a, b in zip(before, after, strict=True))
+    assert [said.text for said in steps[-1]] == generator.answer(readings, max_tokens=6)
+    assert steps[-1] == generator.generate(readings, max_tokens=6)
+
+
+def test_a_characters_half_is_held_back(generator: Generator) -> None:
+    tokens = generator.token_ids("pi é")
+    assert [generator._said(tokens[:n], whole=False) for n in range(2, 6)] == ["pi", "pi", "pi", "pi é"]
+
+
+def test_log_probability_is_that_of_the_plain_prompt(generator: Generator) -> None:
+    (said,) = generator.generate([Reading(QUESTIONS[0], generator.embed(TEXT))], max_tokens=4)
+    tokens: list[int] = []
+    for _ in range(said.tokens):
+        tokens.append(int(_plain_logits(generator, QUESTIONS[0], TEXT, (*tokens, 0))[-1].argmax()))
+    logits = _plain_logits(generator, QUESTIONS[0], TEXT, tuple(tokens))
+    expected = logits.log_softmax(-1)[torch.arange(said.tokens), torch.tensor(tokens)].mean()
+    assert said.log_probability == pytest.approx(float(expected), abs=1e-3)

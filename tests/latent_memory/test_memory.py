@@ -7,7 +7,7 @@ import pytest
 from latent_memory.memory import LatentMemory, compress
 from latent_memory.store import quantise
 from tiers.document import documents
-from tiers.errors import ModelError, SchemaError, SourceError
+from tiers.errors import ModelError, SchemaError, SourceError, StageError
 
 STATUS = pa.field("claim.status", pa.string(), nullable=False)
 HEADING = pa.field("evidence.context", pa.string())
@@ -157,3 +157,53 @@ def test_no_evidence_gives_an_empty_table_of_latents(trained: Path, tmp_path: Pa
     empty = compress(evidence(), "L4", trained)
     assert empty.num_rows == 0
     assert LatentMemory.create(tmp_path / "memory", trained).commit([empty]) == 0
+
+
+QUESTIONS = ["When was the tower built?", "Where does it stand?", "Who climbs it?"]
+
+
+def test_many_questions_are_answered_as_each_alone(trained: Path, tmp_path: Path) -> None:
+    memory = LatentMemory.create(tmp_path / "memory", trained)
+    memory.add(evidence(*TEXTS))
+    for raw in (False, True):
+        together = memory.ask_all(QUESTIONS, k=2, raw=raw)
+        assert [a.answer for a in together] == [memory.ask(q, k=2, raw=raw).answer for q in QUESTIONS]
+        assert [a.evidence[0].text for a in together] == [memory.search(q, 1)[0].text for q in QUESTIONS]
+        assert {a.mode for a in together} == {"raw" if raw else "latents"}
+        assert all(0 <= a.confidence <= 1 and 1 <= a.generated_tokens <= 12 for a in together)
+    assert memory.ask_all([]) == []
+
+
+def test_an_unsure_answer_is_withheld_or_read_again_from_text(trained: Path, tmp_path: Path) -> None:
+    memory = LatentMemory.create(tmp_path / "memory", trained)
+    memory.add(evidence(*TEXTS))
+    plain, raw = memory.ask(QUESTIONS[0]), memory.ask(QUESTIONS[0], raw=True)
+    withheld = memory.ask(QUESTIONS[0], min_confidence=1.0)
+    assert withheld.abstained
+    assert withheld.answer == ""
+    assert withheld.evidence == plain.evidence
+    assert not plain.abstained
+    assert memory.ask(QUESTIONS[0], min_confidence=plain.confidence) == plain
+    again = memory.ask(QUESTIONS[0], fallback="raw")
+    assert (again.mode, again.fell_back, again.answer) == ("raw", True, raw.answer)
+    assert again.context_tokens == plain.context_tokens + raw.context_tokens
+    assert again.prompt_tokens == plain.prompt_tokens + raw.prompt_tokens
+    both = memory.ask(QUESTIONS[0], fallback="raw", min_confidence=1.0)
+    assert both.fell_back
+    assert both.abstained
+
+
+def test_pieces_of_text_are_heard_while_they_are_said(trained: Path, tmp_path: Path) -> None:
+    memory = LatentMemory.create(tmp_path / "memory", trained)
+    memory.add(evidence(*TEXTS))
+    for how in ({}, {"fallback": "raw"}, {"min_confidence": 0.9}):
+        heard: dict[int, list[str]] = {number: [] for number in range(3)}
+        answers = memory.ask_all(QUESTIONS, on_text=lambda number, text, heard=heard: heard[number].append(text), **how)
+        assert ["".join(pieces) for pieces in heard.values()] == [answer.answer for answer in answers]
+        assert how or max(map(len, heard.values())) > 1
+
+
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"max_tokens": 0}, {"min_confidence": 1.5}, {"fallback": "web"}])
+def test_a_memory_cannot_be_asked_nonsense(trained: Path, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(StageError, match=next(iter(wrong))):
+        LatentMemory.create(tmp_path / "memory", trained).ask("Who?", **wrong)
