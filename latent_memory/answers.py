@@ -30,6 +30,7 @@ class Evidence:
         documents: The documents that it was taken from.
         score: Cosine similarity to the question.
         status: What verification said about it.
+        topics: What it is about, where that was said.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Evidence:
     documents: tuple[str, ...]
     score: float
     status: str
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,13 @@ class Found:
 def as_evidence(row: dict[str, Any]) -> Evidence:
     """A row of the store as evidence."""
     return Evidence(
-        id=row["evidence_id"],
+        id=row["evidence_id"].hex(),
         text=row["text"],
         source=row["source"],
-        documents=tuple(row["documents"]),
-        score=1.0 - row["_distance"],
+        documents=tuple(document.hex() for document in row["documents"]),
+        score=row["score"],
         status=row["status"],
+        topics=tuple(row["topics"]),
     )
 
 

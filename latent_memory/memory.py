@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from latent_memory.answers import Answer, Evidence, Found, OnText, answer_each, as_evidence, with_fallback, withheld
-from tiers.document import check_schema, child_id
+from latent_memory.compression import compress
 from tiers.errors import StageError
 
 if TYPE_CHECKING:
@@ -26,86 +26,10 @@ if TYPE_CHECKING:
     from latent_memory.store import Store
 
 BATCH = 16
+HYBRID = True
+"""Whether full-text search helps the search by vectors."""
 DOUBTFUL = 0.5
 """Confidence below which an answer from latents is given up for one from text, where a fallback is asked for."""
-
-
-def compress(
-    evidence: pa.Table, tier: str = "", pretrained: Path | None = None, models: Path | None = None
-) -> pa.Table:
-    """Compresses a table of documents into a table of latents. Needs no store and may run on any worker.
-
-    The same table gives the same latents: batches have a fixed order and size and run on one thread in float32. Text
-    that is too long for one latent becomes several, with ids of their own, each under its heading; nothing is cut, and
-    only a row without any text gives none.
-
-    Args:
-        evidence: Documents; `parents` name the documents that a row comes from (the row itself where it has none),
-            `claim.status` its verification, `evidence.context` the heading that it stands under.
-        tier: Name or version of the tier, kept with each latent.
-        pretrained: Folder of the trained compressor; the packaged one by default.
-        models: Folder of model weights.
-
-    Raises:
-        SchemaError: when the table holds no documents.
-        ModelError: when the compressor's base isn't there or isn't the right one.
-    """
-    from latent_memory.pretrained import PACKAGED, load_compressor, read_manifest
-    from latent_memory.store import latent_schema
-
-    check_schema(evidence.schema, "evidence")
-    folder = pretrained or PACKAGED
-    manifest = read_manifest(folder)
-    schema = latent_schema(manifest.compressor.retrieval_dim, manifest.generator_hidden, manifest.stamp())
-    if not evidence.num_rows:
-        return schema.empty_table()
-    compressor = load_compressor(folder, models)
-    rows = [piece for row in evidence.to_pylist() for piece in _pieces(row, compressor, tier)]
-    if not rows:
-        return schema.empty_table()
-    return _latents(rows, compressor, schema)
-
-
-def _pieces(row: dict[str, Any], compressor: Compressor, tier: str) -> list[dict[str, Any]]:
-    """A document as rows of a table of latents, still without vectors."""
-    heading = row.get("evidence.context")
-    if heading and len(compressor.split(heading)) == 1:
-        texts = [f"{heading}: {piece}" for piece in compressor.split(row["text"])]
-    else:
-        texts = compressor.split(f"{heading or ''} {row['text']}")
-    shared = {
-        "documents": row["parents"] or [row["id"]],
-        "kind": "text",
-        "source": row["source"],
-        "status": row.get("claim.status") or "unverified",
-        "tier": tier,
-    }
-    if len(texts) == 1:
-        return [{"evidence_id": row["id"], "text": texts[0], **shared}]
-    return [
-        {"evidence_id": child_id(row["id"], "latent", number), "text": piece, **shared}
-        for number, piece in enumerate(texts)
-    ]
-
-
-def _latents(rows: list[dict[str, Any]], compressor: Compressor, schema: pa.Schema) -> pa.Table:
-    import numpy as np
-
-    from latent_memory.compressor import encode
-    from latent_memory.store import quantise
-
-    latents, vectors = encode(compressor, [row["text"] for row in rows], "evidence", BATCH)
-    small, scale = quantise(latents)
-    columns: dict[str, pa.Array] = {
-        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.astype(np.float16).ravel()), vectors.shape[1]),
-        "latent": pa.FixedSizeListArray.from_arrays(pa.array(small.ravel()), small.shape[1]),
-        "scale": pa.array(scale),
-    }
-    arrays = [
-        columns[field.name] if field.name in columns else pa.array([row[field.name] for row in rows], field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 class LatentMemory:
@@ -128,24 +52,28 @@ class LatentMemory:
         return cls._make(uri, pretrained, models, create=True)
 
     @classmethod
-    def open(cls, uri: str | Path, pretrained: Path | None = None, models: Path | None = None) -> LatentMemory:
-        """Opens a memory.
+    def open(
+        cls, uri: str | Path, pretrained: Path | None = None, models: Path | None = None, tag: str | None = None
+    ) -> LatentMemory:
+        """Opens a memory, or with `tag` what it was when it got that tag, which can only be read.
 
         Raises:
-            SourceError: when there is none.
+            SourceError: when there is none, or no such tag.
             ModelError: when it was made with another compressor or generator.
         """
-        return cls._make(uri, pretrained, models, create=False)
+        return cls._make(uri, pretrained, models, create=False, tag=tag)
 
     @classmethod
-    def _make(cls, uri: str | Path, pretrained: Path | None, models: Path | None, create: bool) -> LatentMemory:
+    def _make(
+        cls, uri: str | Path, pretrained: Path | None, models: Path | None, create: bool, tag: str | None = None
+    ) -> LatentMemory:
         from latent_memory.pretrained import PACKAGED, read_manifest
         from latent_memory.store import Store, latent_schema
 
         folder = pretrained or PACKAGED
         manifest = read_manifest(folder)
-        schema = latent_schema(manifest.compressor.retrieval_dim, manifest.generator_hidden, manifest.stamp())
-        return cls(Store(str(uri), schema, create), folder, models)
+        schema = latent_schema(manifest.compressor.retrieval_dim, manifest.latent_dim, manifest.stamp())
+        return cls(Store(str(uri), schema, create, tag), folder, models)
 
     def __len__(self) -> int:
         return len(self._store)
@@ -171,17 +99,50 @@ class LatentMemory:
 
         return load_generator(self._pretrained, self._models)
 
-    def commit(self, latents: Iterable[pa.Table]) -> int:
-        """Merges tables that `compress` made; repeating it changes nothing. One process commits at a time."""
-        return self._store.commit(latents)
+    def commit(self, latents: Iterable[pa.Table], whole: bool = False) -> int:
+        """Merges tables that `compress` made, in one transaction; repeating it changes nothing.
+
+        With `whole` they are all that the memory is to hold, and every other row goes. One process commits at a time.
+        """
+        return self._store.commit(latents, whole)
 
     def add(self, evidence: pa.Table, tier: str = "") -> int:
-        """Compresses documents here and commits them; returns the number of latents."""
-        return self.commit([compress(evidence, tier, self._pretrained, self._models)])
+        """Compresses what is new or changed in these documents and commits it; returns the number of their latents."""
+        return self.commit([compress(evidence, tier, self._pretrained, self._models, self.standing)])
 
-    def search(self, question: str, k: int = 3, status: str | None = None) -> list[Evidence]:
-        """The evidence nearest to a question, best first; only that of a verification status if given."""
-        return [as_evidence(row) for row in self._find([question], k, status)[0].rows]
+    def standing(self, contents: Sequence[int]) -> pa.Table:
+        """The latents that are here of documents with these content hashes."""
+        return self._store.standing(contents)
+
+    def tag(self, name: str) -> None:
+        """Names the memory as it is now, to be opened as it is now later on."""
+        self._store.tag(name)
+
+    def tags(self) -> list[str]:
+        """The names that were given, sorted."""
+        return sorted(self._store.tags())
+
+    def bytes_per_evidence(self) -> dict[str, float]:
+        """Mean bytes of each part of a stored latent.
+
+        `packed` is what a memory cannot do without: latent, scale, vector, ids and content hash. Text, source and the
+        columns to filter by come on top; with them it is `all`.
+        """
+        return self._store.bytes_per_evidence()
+
+    def search(
+        self, question: str, k: int = 3, status: str | None = None, topic: str | None = None, hybrid: bool = HYBRID
+    ) -> list[Evidence]:
+        """The evidence that fits a question best, best first.
+
+        Args:
+            question: In words.
+            k: How many pieces.
+            status: Only evidence of this verification status.
+            topic: Only evidence on this topic.
+            hybrid: Whether to search for the question's words too, and not by vectors alone.
+        """
+        return [as_evidence(row) for row in self._find([question], k, status, topic, hybrid)[0].rows]
 
     def ask(self, question: str, k: int = 3, raw: bool = False, status: str | None = None, **how: Any) -> Answer:
         """Answers one question; see `ask_all`."""
@@ -194,6 +155,8 @@ class LatentMemory:
         raw: bool = False,
         status: str | None = None,
         *,
+        topic: str | None = None,
+        hybrid: bool = HYBRID,
         min_confidence: float = 0.0,
         fallback: Literal["raw"] | None = None,
         max_tokens: int = 12,
@@ -206,6 +169,8 @@ class LatentMemory:
             k: How many pieces the generator reads.
             raw: Whether it reads their text instead of their latents.
             status: Only evidence of this verification status.
+            topic: Only evidence on this topic.
+            hybrid: Whether to search for the question's words too, and not by vectors alone.
             min_confidence: An answer less sure than this, in 0…1, is withheld: `abstained` is true, the answer empty.
             fallback: `raw` has the text of the same evidence read where the answer from latents is less sure than
                 `min_confidence` (`DOUBTFUL` if that is 0).
@@ -217,7 +182,7 @@ class LatentMemory:
             StageError: when a question has no words or too many for the compressor, or an argument is out of range.
         """
         _check_asking(k, max_tokens, min_confidence, fallback)
-        found = self._find(questions, k, status)
+        found = self._find(questions, k, status, topic, hybrid)
         surely = on_text if not min_confidence and fallback is None else None
         answers = answer_each(self._generator, self._compressor.reader, found, raw, max_tokens, surely)
         if fallback and not raw:
@@ -236,16 +201,23 @@ class LatentMemory:
         """Erases every latent of a document, from old versions on disk too; returns how many there were."""
         return self._store.forget(document_id)
 
-    def _find(self, questions: Sequence[str], k: int, status: str | None) -> list[Found]:
-        """Each question with its own latent and the rows nearest to it."""
+    def _find(
+        self, questions: Sequence[str], k: int, status: str | None, topic: str | None, hybrid: bool
+    ) -> list[Found]:
+        """Each question with its own latent and the rows that fit it best."""
         import torch
 
         from latent_memory.compressor import encode
+        from latent_memory.store import condition
 
         if not questions:
             return []
         latents, vectors = encode(self._compressor, questions, "query", BATCH)
-        rows = [self._store.search(vector, k, status).to_pylist() if len(self) else [] for vector in vectors]
+        where = condition(status, topic)
+        rows = [
+            self._store.search(vector, k, question if hybrid else None, where).to_pylist() if len(self) else []
+            for question, vector in zip(questions, vectors, strict=True)
+        ]
         asked = torch.from_numpy(latents)
         return [Found(q, a, r) for q, a, r in zip(questions, asked, rows, strict=True)]
 

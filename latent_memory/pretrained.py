@@ -50,6 +50,11 @@ class Manifest:
     generator_hidden: int
     adapter: str
 
+    @property
+    def latent_dim(self) -> int:
+        """Numbers of a stored latent."""
+        return self.generator_hidden
+
     def stamp(self) -> dict[str, str]:
         """What latents and tables made with it carry in their metadata, to be compared as a whole."""
         return {

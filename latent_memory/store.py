@@ -1,14 +1,14 @@
 """Latents as Arrow, and the LanceDB table that they end in.
 
 Workers write Arrow tables of latents; one committer merges them. The table has a primary key, without which two
-concurrent merges of the same keys duplicate rows silently, and it is read at its newest version always. Its metadata
-says with what the latents were made; a table that says otherwise is refused.
+concurrent merges of the same keys duplicate rows silently, and it is read at its newest version unless a tag is asked
+for. Its metadata says with what the latents were made; a table that says otherwise is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -16,41 +16,79 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from latent_memory.ranking import fuse
 from tiers.errors import ModelError, SchemaError, SourceError
 
 TABLE = "evidence"
 STAMP = b"tierline.memory"
 INDEX_FROM = 20_000
-"""Rows from which an index pays; below it a flat search is as fast and exact."""
+"""Rows from which an index of vectors pays; below it a flat search is as fast and exact."""
+PROBES = 64
+REFINE = 4
+"""An indexed search looks into `PROBES` partitions of the index and ranks `REFINE * k` rows anew by their vectors."""
+DEPTH = 50
+"""How many rows each kind of search gives to be joined with the other's."""
+ID = pa.binary(16)
+PACKED = ("latent", "scale", "vector", "evidence_id", "content", "documents")
+"""The columns that a memory cannot do without; the others are for people, filters and full-text search."""
 
 
 def latent_schema(retrieval_dim: int, latent_dim: int, stamp: dict[str, str]) -> pa.Schema:
     """The schema of latents, `retrieval_dim` halves for the index and `latent_dim` bytes for the generator.
 
-    A latent is `latent * scale`; int8 makes it 4 times smaller than float32.
+    A latent is `latent * scale`; int8 makes it 4 times smaller than float32. A vector is of halves, which is the
+    smallest type that LanceDB searches by cosine. `content` is a hash of what a latent was made of. `kind`, `status`
+    and `tier` take few values, which Lance keeps as a dictionary: they cost less than a byte together.
     """
-    text = pa.field("item", pa.string(), nullable=False)
+    words = pa.list_(pa.field("item", pa.string(), nullable=False))
+    key = {b"lance-schema:unenforced-primary-key:position": b"1"}
     return pa.schema(
         [
-            pa.field("evidence_id", pa.string(), nullable=False),
-            pa.field("documents", pa.list_(text), nullable=False),
+            pa.field("evidence_id", ID, nullable=False, metadata=key),
+            pa.field("content", pa.int64(), nullable=False),
+            pa.field("documents", pa.list_(pa.field("item", ID, nullable=False)), nullable=False),
             pa.field("kind", pa.string(), nullable=False),
             pa.field("text", pa.string(), nullable=False),
             pa.field("source", pa.string(), nullable=False),
             pa.field("vector", pa.list_(pa.float16(), retrieval_dim), nullable=False),
             pa.field("latent", pa.list_(pa.int8(), latent_dim), nullable=False),
-            pa.field("scale", pa.float32(), nullable=False),
+            pa.field("scale", pa.float16(), nullable=False),
             pa.field("status", pa.string(), nullable=False),
             pa.field("tier", pa.string(), nullable=False),
+            pa.field("topics", words, nullable=False),
         ],
         metadata={STAMP: json.dumps(stamp, sort_keys=True).encode()},
     )
 
 
+def pack_id(text: str) -> bytes:
+    """An id of 32 hex digits as 16 bytes.
+
+    Raises:
+        SchemaError: when it is something else.
+    """
+    try:
+        packed = bytes.fromhex(text)
+    except ValueError:
+        packed = b""
+    if len(packed) != 16 or packed.hex() != text:
+        raise SchemaError(
+            "an id that a memory cannot hold",
+            got=text,
+            expected="32 small hex digits",
+            hint="`tiers.document.document_id` makes one of any name",
+        )
+    return packed
+
+
 def quantise(latents: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Symmetric int8 with one scale for each row: (N, G) floats to (N, G) int8 and (N,) float32."""
-    scale = np.maximum(np.abs(latents).max(axis=1), np.float32(1e-12)) / np.float32(127)
-    return np.rint(latents / scale[:, None]).astype(np.int8), scale.astype(np.float32)
+    """Symmetric int8 with one scale for each row: (N, G) floats to (N, G) int8 and (N,) float32.
+
+    A scale is a number that half precision holds, so that it can be stored as one and nothing is lost.
+    """
+    least = float(np.finfo(np.float16).tiny)
+    scale = np.maximum(np.abs(latents).max(axis=1) / 127, least).astype(np.float16).astype(np.float32)
+    return np.rint(latents / scale[:, None]).clip(-127, 127).astype(np.int8), scale
 
 
 def _stamp_of(schema: pa.Schema) -> dict[str, str] | None:
@@ -58,16 +96,18 @@ def _stamp_of(schema: pa.Schema) -> dict[str, str] | None:
     return dict(json.loads(raw)) if raw else None
 
 
-def _check_stamp(schema: pa.Schema, expected: dict[str, str], where: str) -> None:
-    got = _stamp_of(schema)
-    if got != expected:
+def _check_schema(schema: pa.Schema, expected: pa.Schema, where: str) -> None:
+    got, stamp = _stamp_of(schema), _stamp_of(expected)
+    if got != stamp:
         raise ModelError(
             "these latents were made with another compressor or for another generator",
             where=where,
             got=got,
-            expected=expected,
+            expected=stamp,
             hint="Compress the evidence again with this one, or open the memory with the one it was made with",
         )
+    if schema.names != expected.names or schema.types != expected.types:
+        raise SchemaError("not a table of latents", where=where, got=str(schema), expected=str(expected))
 
 
 class Store:
@@ -77,13 +117,14 @@ class Store:
         uri: Folder or object store URL of the LanceDB database.
         schema: What `latent_schema` gives for the compressor in use.
         create: Make the table; it may exist already where it has the same stamp.
+        tag: Open it as it was when `tag` was given; it is for reading alone then.
 
     Raises:
-        SourceError: when the table isn't there and isn't to be made.
+        SourceError: when the table isn't there and isn't to be made, or has no such tag.
         ModelError: when it was made with another compressor or generator.
     """
 
-    def __init__(self, uri: str, schema: pa.Schema, create: bool) -> None:
+    def __init__(self, uri: str, schema: pa.Schema, create: bool, tag: str | None = None) -> None:
         import lancedb
 
         self.uri, self.schema = uri, schema
@@ -92,80 +133,222 @@ class Store:
             self._table: Any = database.open_table(TABLE)
         elif create:
             self._table = database.create_table(TABLE, schema=schema)
-            self._table.set_unenforced_primary_key("evidence_id")
         else:
             raise SourceError("there is no memory here", where=uri, hint="Make it with LatentMemory.create")
-        _check_stamp(self._table.schema, self.stamp, uri)
-
-    @property
-    def stamp(self) -> dict[str, str]:
-        """What the latents were made with."""
-        return _stamp_of(self.schema) or {}
+        if tag is not None:
+            if tag not in self.tags():
+                raise SourceError("the memory has no such tag", where=uri, got=tag, expected=sorted(self.tags()))
+            self._table.checkout(tag)
+        _check_schema(self._table.schema, schema, uri)
 
     def __len__(self) -> int:
         return int(self._table.count_rows())
 
-    def commit(self, shards: Iterable[pa.Table]) -> int:
-        """Merges tables of latents in one go; a row that is there already is replaced, so that repeating is safe.
+    def tags(self) -> dict[str, int]:
+        """The names that were given to versions, and the versions."""
+        return {name: int(tag["version"]) for name, tag in self._table.tags.list().items()}
+
+    def tag(self, name: str) -> None:
+        """Names the newest version; a name that is there already moves to it."""
+        if name in self.tags():
+            self._table.tags.update(name, self._table.version)
+        else:
+            self._table.tags.create(name, self._table.version)
+
+    def read(self, columns: Sequence[str], condition: str | None = None) -> pa.Table:
+        """Some columns of all rows, or of those that a condition holds for."""
+        query = self._table.search()
+        query = query.where(condition) if condition else query
+        return query.select(list(columns)).limit(max(1, len(self))).to_arrow()
+
+    def commit(self, shards: Iterable[pa.Table], whole: bool = False) -> int:
+        """Merges tables of latents in one transaction; repeating it changes nothing.
+
+        A row that is there already is replaced where it differs. Where what stands behind a row's content hash has
+        changed, all rows of the old content go, so that no piece of a longer text stays behind.
+
+        Args:
+            shards: Tables of latents.
+            whole: Whether they are all that the table is to hold: every other row goes.
 
         Returns:
-            Rows merged. One process commits at a time.
+            Rows in the shards. One process commits at a time.
         """
         tables = list(shards)
         for table in tables:
-            _check_stamp(table.schema, self.stamp, "shard")
-            if table.schema.names != self.schema.names:
-                raise SchemaError("not a table of latents", got=table.schema.names, expected=self.schema.names)
+            _check_schema(table.schema, self.schema, "shard")
         merged = pa.concat_tables(tables) if tables else self.schema.empty_table()
-        if not merged.num_rows:
-            return 0
         _, first = np.unique(merged["evidence_id"].to_numpy(zero_copy_only=False), return_index=True)
         merged = merged.take(np.sort(first)).combine_chunks()
-        self._table.merge_insert("evidence_id").when_matched_update_all().when_not_matched_insert_all().execute(merged)
+        changed, gone = self._changes(merged, whole)
+        if changed.num_rows:
+            merge = self._table.merge_insert("evidence_id").when_matched_update_all().when_not_matched_insert_all()
+            if gone:
+                merge = merge.when_not_matched_by_source_delete(gone)
+            merge.execute(changed)
+        elif gone:
+            self._table.delete(gone)
         self._index()
         return int(merged.num_rows)
 
-    def _index(self) -> None:
-        from lancedb.index import IvfSq
+    def _changes(self, merged: pa.Table, whole: bool) -> tuple[pa.Table, str]:
+        """The rows that are new or differ, and a condition for those that go; empty where none do."""
+        compared = [name for name in self.schema.names if name not in ("vector", "latent", "scale", "text")]
+        few = not whole and merged.num_rows < 1000
+        condition = _among("evidence_id", merged["evidence_id"]) if few else None
+        standing = self.read(compared, condition)
+        at = pc.index_in(merged["evidence_id"], standing["evidence_id"].combine_chunks())
+        old, new = _tuples(standing, compared), _tuples(merged, compared)
+        indices = at.to_pylist()
+        differs = [index is None or old[index] != row for index, row in zip(indices, new, strict=True)]
+        if whole:
+            kept = pc.is_in(standing["evidence_id"], merged["evidence_id"].combine_chunks())
+            gone = _among("evidence_id", standing["evidence_id"].filter(pc.invert(kept)))
+        else:
+            before = standing["content"].take(at.drop_null())
+            gone = _among("content", before.filter(pc.invert(pc.is_in(before, merged["content"].combine_chunks()))))
+        return merged.filter(pa.array(differs, pa.bool_())), gone
 
-        if self._table.list_indices():
+    def _index(self) -> None:
+        """Makes the indexes that are due, or takes new rows into them."""
+        kinds = {column: index for index in self._table.list_indices() for column in index.columns}
+        if any(index.num_unindexed_rows for index in kinds.values()):
             self._table.optimize()
-        elif len(self) >= INDEX_FROM:
+        self._make_indexes(kinds.keys())
+
+    def _make_indexes(self, standing: Iterable[str]) -> None:
+        from lancedb.index import FTS, IvfSq
+
+        rows = len(self)
+        if "text" not in standing and rows:
+            self._table.create_index("text", config=FTS(with_position=False))
+        if "vector" not in standing and rows >= INDEX_FROM:
             self._table.create_index("vector", config=IvfSq(distance_type="cosine"))
 
-    def search(self, vector: np.ndarray[Any, Any], k: int, status: str | None = None) -> pa.Table:
-        """The `k` nearest rows by cosine, best first, with `_distance`; only those of a status if one is given."""
+    def search(
+        self, vector: np.ndarray[Any, Any], k: int, text: str | None = None, condition: str | None = None
+    ) -> pa.Table:
+        """The `k` rows that fit best, best first, with `score`, the cosine similarity to the vector.
+
+        Args:
+            vector: The query's, (R,).
+            k: How many rows.
+            text: Full-text search for these words too; both orders are joined by reciprocal rank fusion.
+            condition: Only rows that it holds for; see `condition`.
+        """
         size = self.schema.field("vector").type.list_size
         if vector.shape != (size,):
             raise SchemaError("a query vector has the wrong size", where=self.uri, got=vector.shape, expected=(size,))
-        columns = [name for name in self.schema.names if name != "vector"]
+        near = self._near(vector, k if text is None else max(k, DEPTH), condition)
+        if text is None:
+            return _with_scores(near, vector)
+        query = self._table.search(text, query_type="fts", fts_columns="text")
+        query = query.where(condition, prefilter=True) if condition else query
+        alike = query.limit(max(k, DEPTH)).select([*self.schema.names, "_score"]).to_arrow().drop_columns("_score")
+        both = pa.concat_tables([near, alike])
+        best = fuse([near["evidence_id"].to_pylist(), alike["evidence_id"].to_pylist()])[:k]
+        return _with_scores(both.take(pc.index_in(pa.array(best, ID), both["evidence_id"].combine_chunks())), vector)
+
+    def _near(self, vector: np.ndarray[Any, Any], k: int, condition: str | None) -> pa.Table:
         query = self._table.search(vector.astype(np.float16), vector_column_name="vector").distance_type("cosine")
-        if self._table.list_indices():
-            query = query.refine_factor(5)
-        if status is not None:
-            query = query.where(f"status = {_quoted(status)}", prefilter=True)
-        return query.limit(k).select([*columns, "_distance"]).to_arrow()
+        if len(self) >= INDEX_FROM:
+            query = query.nprobes(PROBES).refine_factor(REFINE)
+        if condition:
+            query = query.where(condition, prefilter=True)
+        return query.limit(k).select([*self.schema.names, "_distance"]).to_arrow().drop_columns("_distance")
 
     def forget(self, document: str) -> int:
         """Erases all evidence of a document from the table and from the disk; returns how many rows that were.
 
-        Earlier versions of the table hold the rows too, so that they go with them. No one else may be writing.
+        Earlier versions of the table and its indexes hold the rows too: they go with them, and the tags of earlier
+        versions as well. No one else may be writing.
         """
+        condition = f"array_has(documents, arrow_cast(X'{pack_id(document).hex()}', 'FixedSizeBinary(16)'))"
+        held = int(self._table.count_rows(condition))
+        if held or self._held_before(condition):
+            newest = [name for name, version in self.tags().items() if version == self._table.version]
+            if held:
+                self._table.delete(condition)
+            self._drop_history()
+            for name in newest:
+                self.tag(name)
+        return held
+
+    def _held_before(self, condition: str) -> bool:
+        import lancedb
+
+        earlier = lancedb.connect(self.uri).open_table(TABLE)
+        for version in self._table.list_versions():
+            earlier.checkout(version["version"])
+            if earlier.count_rows(condition):
+                return True
+        return False
+
+    def _drop_history(self) -> None:
+        """Leaves the newest version alone, with indexes made of its rows only."""
         import warnings
 
-        condition = f"array_has(documents, {_quoted(document)})"
-        held = int(self._table.count_rows(condition))
-        if held:
-            self._table.delete(condition)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="optimize")  # dropping every old version is the purpose
-                self._table.optimize(cleanup_older_than=timedelta(0))
-        return held
+        for name in self.tags():
+            self._table.tags.delete(name)
+        for index in self._table.list_indices():
+            self._table.drop_index(index.name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="optimize")  # dropping every old version is the purpose
+            self._table.optimize(cleanup_older_than=timedelta(0))
+            self._make_indexes(())
+            self._table.optimize(cleanup_older_than=timedelta(0))
+
+    def standing(self, contents: Sequence[int]) -> pa.Table:
+        """All rows with one of these content hashes: what of them costs to make, and their text."""
+        columns = ["evidence_id", "content", "text", "latent", "vector", "scale"]
+        return self.read(columns, _among("content", pa.array(contents, pa.int64())) or "false")
 
     def ids(self) -> list[str]:
         """Every evidence id, sorted."""
-        column = self._table.search().select(["evidence_id"]).limit(len(self) or 1).to_arrow()["evidence_id"]
-        return sorted(pc.unique(column).to_pylist())
+        return sorted(packed.hex() for packed in pc.unique(self.read(["evidence_id"])["evidence_id"]).to_pylist())
+
+    def bytes_per_evidence(self) -> dict[str, float]:
+        """Mean bytes of a row by column; `packed` sums the columns of `PACKED`, `all` sums all."""
+        rows = max(1, len(self))
+        sizes = {name: _bytes_of(self.read([name])[name]) / rows for name in self.schema.names}
+        return {**sizes, "packed": sum(sizes[name] for name in PACKED), "all": sum(sizes.values())}
+
+
+def _bytes_of(column: pa.ChunkedArray) -> int:
+    """Bytes of a column's values alone: no offsets, which Lance packs away."""
+    kind = column.type
+    if pa.types.is_fixed_size_list(kind):
+        return len(column) * int(kind.list_size * kind.value_type.bit_width // 8)
+    if pa.types.is_list(kind):
+        return _bytes_of(pa.chunked_array([chunk.flatten() for chunk in column.chunks], kind.value_type))
+    if pa.types.is_string(kind):
+        return int(pc.sum(pc.binary_length(column)).as_py() or 0)
+    return len(column) * int(kind.bit_width // 8)
+
+
+def condition(status: str | None = None, topic: str | None = None) -> str | None:
+    """An SQL condition for rows of a verification status and of a topic, as far as they are given."""
+    parts = [f"status = {_quoted(status)}"] if status is not None else []
+    parts += [f"array_has(topics, {_quoted(topic)})"] if topic is not None else []
+    return " AND ".join(parts) or None
+
+
+def _among(column: str, values: pa.ChunkedArray | pa.Array) -> str:
+    """An SQL condition that a column holds one of the values; empty where there are none."""
+    told = pc.unique(values).to_pylist()
+    listed = ", ".join(f"X'{value.hex()}'" if isinstance(value, bytes) else str(value) for value in told)
+    return f"{column} IN ({listed})" if told else ""
+
+
+def _tuples(table: pa.Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
+
+
+def _with_scores(rows: pa.Table, vector: np.ndarray[Any, Any]) -> pa.Table:
+    vectors = np.array(rows["vector"].to_pylist(), np.float32).reshape(-1, len(vector))
+    norms = np.maximum(np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector), np.float32(1e-12))
+    scores = vectors @ vector.astype(np.float32) / norms
+    return rows.drop_columns("vector").append_column("score", pa.array(scores.astype(np.float64)))
 
 
 def _quoted(text: str) -> str:

@@ -13,14 +13,18 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from latent_memory.memory import LatentMemory, compress
+from latent_memory.compression import Standing, compress, piece_id
+from latent_memory.memory import LatentMemory
 from pipelines.artifact import Store, read_batches
-from tiers.document import DOCUMENT, child_id, with_columns
+from tiers.document import DOCUMENT, with_columns
+from tiers.errors import TierlineError
 from tiers.stage import Context, Outcome, Stage, fates
 
 TABLE = "memory/lance"
 RECORD = "memory/committed.json"
-COLUMNS = ("vector", "latent", "scale", "status", "tier", "kind")
+UNUSABLE = (TierlineError, OSError, RuntimeError, ValueError)
+"""What opening a memory raises that was made otherwise, or whose making was cut off."""
+COLUMNS = ("content", "vector", "latent", "scale", "status", "tier", "kind", "topics")
 
 
 class MemoryReason(StrEnum):
@@ -56,12 +60,16 @@ class BuildMemory(Stage):
         return identity
 
     def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
-        """The function that compresses a table; the model is loaded once in each process."""
+        """The function that compresses a table; the model is loaded once in each process.
+
+        What stands in the memory that an earlier run made is not compressed again. That changes no bit of the result.
+        """
 
         def apply(table: pa.Table) -> Outcome:
             chosen, dropped = self._chosen(table)
-            latents = compress(chosen, self.tier, self.compressor, context.models)
-            makers = _makers(chosen["id"].to_pylist(), latents["evidence_id"].to_pylist())
+            standing = _standing(context.memory, self.compressor, context.models)
+            latents = compress(chosen, self.tier, self.compressor, context.models, standing)
+            makers = _makers([key.hex() for key in latents["evidence_id"].to_pylist()])
             empty = [row_id for row_id in chosen["id"].to_pylist() if row_id not in set(makers)]
             dropped += [(row_id, MemoryReason.EMPTY, "no text") for row_id in empty]
             return Outcome(_latent_rows(chosen, latents, makers), fates(dropped))
@@ -78,14 +86,23 @@ class BuildMemory(Stage):
         return table.filter(mask), dropped
 
 
-def _makers(evidence: list[str], latents: list[str]) -> list[str]:
-    """For each latent, the evidence that it was made of; both in the same order."""
+def _standing(memory: str | None, compressor: Path | None, models: Path) -> Standing | None:
+    """Where latents stand already; none where there is no memory, or one of another compressor."""
+    if memory is None:
+        return None
+    try:
+        return LatentMemory.open(memory, compressor, models).standing
+    except UNUSABLE:
+        return None
+
+
+def _makers(latents: list[str]) -> list[str]:
+    """For each latent, the evidence that it was made of: the first one of a piece of evidence has its id."""
     makers: list[str] = []
-    rows = iter(evidence)
     maker, number = "", 0
     for latent in latents:
-        while latent not in (maker, child_id(maker, "latent", number)):
-            maker, number = next(rows), 0
+        if latent != piece_id(maker, number):
+            maker, number = latent, 0
         makers.append(maker)
         number += 1
     return makers
@@ -95,9 +112,10 @@ def _latent_rows(evidence: pa.Table, latents: pa.Table, makers: list[str]) -> pa
     """Latents as document rows, with what the memory needs in columns `latent.*`."""
     at = pc.index_in(pa.array(makers, pa.string()), value_set=evidence["id"].combine_chunks())
     rows = evidence.select(DOCUMENT.names).take(at)
-    parents = [[*documents, maker] for documents, maker in zip(latents["documents"].to_pylist(), makers, strict=True)]
+    documents = [[key.hex() for key in keys] for keys in latents["documents"].to_pylist()]
+    parents = [[*keys, maker] for keys, maker in zip(documents, makers, strict=True)]
     replaced = {
-        "id": latents["evidence_id"],
+        "id": pa.array([key.hex() for key in latents["evidence_id"].to_pylist()], pa.string()),
         "text": latents["text"],
         "parents": pa.array(parents, pa.list_(pa.string())),
     }
@@ -108,9 +126,10 @@ def _latent_rows(evidence: pa.Table, latents: pa.Table, makers: list[str]) -> pa
 
 def _latents(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """The inverse of `_latent_rows`: a table that the memory takes."""
+    documents = [[bytes.fromhex(key) for key in parents[:-1]] for parents in rows["parents"].to_pylist()]
     columns = {
-        "evidence_id": rows["id"],
-        "documents": pa.array([parents[:-1] for parents in rows["parents"].to_pylist()], pa.list_(pa.string())),
+        "evidence_id": pa.chunked_array([[bytes.fromhex(key) for key in rows["id"].to_pylist()]], pa.binary(16)),
+        "documents": pa.chunked_array([documents], schema.field("documents").type),
         "text": rows["text"],
         "source": rows["source"],
         **{name: rows[f"latent.{name}"] for name in COLUMNS},
@@ -118,20 +137,21 @@ def _latents(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table([columns[field.name].cast(field.type) for field in schema], schema=schema)
 
 
-def _table(store: Store) -> str:
+def table_url(store: Store) -> str:
+    """Where the memory of a run lies."""
     return store.path(TABLE) if store.local else f"{store.url}/{TABLE}"
 
 
-def open_memory(store: Store, models: Path | None = None) -> LatentMemory:
-    """The memory that a run made.
+def open_memory(store: Store, models: Path | None = None, tag: str | None = None) -> LatentMemory:
+    """The memory that a run made; with `tag`, as an earlier run left it.
 
     Raises:
-        SourceError: there is none.
+        SourceError: there is none, or no such tag.
         ModelError: the compressor isn't the one that the memory was made with.
     """
     record = store.read_json(RECORD)
     compressor = record["compressor"]
-    return LatentMemory.open(_table(store), Path(compressor) if compressor else None, models)
+    return LatentMemory.open(table_url(store), Path(compressor) if compressor else None, models, tag)
 
 
 def _committed_latents(store: Store, folder: str, shards: list[str], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -142,16 +162,24 @@ def _committed_latents(store: Store, folder: str, shards: list[str], schema: pa.
 
 
 def commit_memory(store: Store, manifest: dict[str, Any], stage: BuildMemory) -> None:
-    """Makes the table of latents from the step's shards, unless it stands already.
+    """Brings the table of latents to what the step's shards hold, unless it is there already.
 
-    A memory of other rows is made anew and not merged into, so that nothing stays that its sources no longer hold.
+    Rows that differ are merged and rows that no shard holds are deleted, in one transaction, so that nothing stays
+    that its sources no longer hold. The table gets a tag for the run, by which what it was then can be opened later.
+    A table of another compressor is made anew.
     """
     if store.exists(RECORD) and store.read_json(RECORD)["fingerprint"] == manifest["fingerprint"]:
         return
     store.remove(RECORD)
-    store.remove(TABLE)
-    memory = LatentMemory.create(_table(store), stage.compressor)
+    try:
+        memory = LatentMemory.create(table_url(store), stage.compressor)
+    except UNUSABLE:
+        store.remove(TABLE)
+        memory = LatentMemory.create(table_url(store), stage.compressor)
     shards = [shard["shard"] for shard in manifest["shards"]]
-    rows = memory.commit(_committed_latents(store, manifest["step"], shards, memory.schema))
+    rows = memory.commit(_committed_latents(store, manifest["step"], shards, memory.schema), whole=True)
+    tag = f"run-{manifest['fingerprint'][:12]}"
+    memory.tag(tag)
     compressor = str(stage.compressor) if stage.compressor else None
-    store.write_json(RECORD, {"fingerprint": manifest["fingerprint"], "rows": rows, "compressor": compressor})
+    record = {"fingerprint": manifest["fingerprint"], "rows": rows, "compressor": compressor, "tag": tag}
+    store.write_json(RECORD, record)

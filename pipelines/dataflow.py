@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.artifact import Store, checksum
-from pipelines.build_memory import BuildMemory, commit_memory
+from pipelines.build_memory import BuildMemory, commit_memory, table_url
 from pipelines.engine import Engine
 from pipelines.exchange import exchange
 from pipelines.ledger import add_counts
@@ -92,6 +92,7 @@ def run_step(
     if step.head is not None:
         exchange(store, step, plan.decisions[step.folder], [shard.name for shard in plan.shards], run)
     keys = plan.keys[step.folder]
+    context = replace(context, memory=table_url(store)) if step.tier == "memory" else context
     standing = {shard.name for shard in plan.shards if _committed(store, step, shard.name, keys[shard.name])}
     tasks = [
         ShardTask(store.url, step, shard.name, keys[shard.name], shard.input, context)

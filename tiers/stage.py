@@ -97,11 +97,13 @@ class Context:
         models: The folder that holds model weights.
         cache: The folder of the request cache, shared by all workers; `None` for no cache.
         threads: How many threads a model may use.
+        memory: The URL of the memory that an earlier run made, whose latents need not be made again.
     """
 
     models: Path
     cache: Path | None = None
     threads: int = 1
+    memory: str | None = None
 
 
 class Stage(BaseModel, ABC):
