@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp
 from typing import TYPE_CHECKING, Any
+
+from latent_memory.confidence import Curve, confidence
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,6 +97,7 @@ def answer_each(
     generator: Generator,
     reader: Reader,
     found: Sequence[Found],
+    curves: Mapping[str, Curve],
     raw: bool = False,
     max_tokens: int = 12,
     on_text: OnText | None = None,
@@ -106,25 +108,27 @@ def answer_each(
         generator: Frozen.
         reader: Reads latents a second time.
         found: The questions and their evidence.
+        curves: What makes a log-probability a confidence, by mode.
         raw: Whether the generator reads the evidence's text instead of its latents.
         max_tokens: The longest answer.
         on_text: Hears each piece of text as soon as it is said.
     """
     readings = [_reading(generator, one, raw) for one in found]
     said = _said(generator, None if raw else reader, readings, max_tokens, on_text)
+    modes = ["nothing" if not one.rows else "raw" if raw else "latents" for one in found]
     return [
         Answer(
             answer=words.text,
             evidence=tuple(as_evidence(row) for row in one.rows),
-            mode="nothing" if not one.rows else "raw" if raw else "latents",
-            confidence=exp(words.log_probability),
+            mode=mode,
+            confidence=confidence(words.log_probability, curves.get(mode)),
             abstained=False,
             fell_back=False,
             context_tokens=0 if reading.context is None else len(reading.context),
             prompt_tokens=generator.prompt_tokens(reading),
             generated_tokens=words.tokens,
         )
-        for one, reading, words in zip(found, readings, said, strict=True)
+        for one, mode, reading, words in zip(found, modes, readings, said, strict=True)
     ]
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from latent_memory.answers import Answer, Evidence, Found, OnText, answer_each, as_evidence, with_fallback, withheld
 from latent_memory.compression import compress
+from latent_memory.confidence import Curve, read_curves
 from tiers.errors import StageError
 
 if TYPE_CHECKING:
@@ -98,6 +99,12 @@ class LatentMemory:
         from latent_memory.pretrained import load_generator
 
         return load_generator(self._pretrained, self._models)
+
+    @property
+    def _curves(self) -> dict[str, Curve]:
+        from latent_memory.pretrained import read_manifest
+
+        return read_curves(self._pretrained, read_manifest(self._pretrained).adapter)
 
     def commit(self, latents: Iterable[pa.Table], whole: bool = False) -> int:
         """Merges tables that `compress` made, in one transaction; repeating it changes nothing.
@@ -184,11 +191,13 @@ class LatentMemory:
         _check_asking(k, max_tokens, min_confidence, fallback)
         found = self._find(questions, k, status, topic, hybrid)
         surely = on_text if not min_confidence and fallback is None else None
-        answers = answer_each(self._generator, self._compressor.reader, found, raw, max_tokens, surely)
+        answers = answer_each(self._generator, self._compressor.reader, found, self._curves, raw, max_tokens, surely)
         if fallback and not raw:
             least = min_confidence or DOUBTFUL
             again = [i for i, answer in enumerate(answers) if answer.evidence and answer.confidence < least]
-            texts = answer_each(self._generator, self._compressor.reader, [found[i] for i in again], True, max_tokens)
+            texts = answer_each(
+                self._generator, self._compressor.reader, [found[i] for i in again], self._curves, True, max_tokens
+            )
             for i, text in zip(again, texts, strict=True):
                 answers[i] = with_fallback(answers[i], text)
         answers = [withheld(answer) if answer.confidence < min_confidence else answer for answer in answers]

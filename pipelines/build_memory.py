@@ -139,16 +139,23 @@ def _latents(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def table_url(store: Store) -> str:
     """Where the memory of a run lies."""
-    return store.path(TABLE) if store.local else f"{store.url}/{TABLE}"
+    return _url(store, TABLE)
+
+
+def _url(store: Store, name: str) -> str:
+    """A folder of the store as LanceDB spells it."""
+    return store.path(name) if store.local else f"{store.url}/{name}".rstrip("/")
 
 
 def open_memory(store: Store, models: Path | None = None, tag: str | None = None) -> LatentMemory:
-    """The memory that a run made; with `tag`, as an earlier run left it.
+    """The memory that a run made, or that `tierline add` did; with `tag`, as it was then.
 
     Raises:
         SourceError: there is none, or no such tag.
         ModelError: the compressor isn't the one that the memory was made with.
     """
+    if not store.exists(RECORD) and store.list("", ".lance"):
+        return LatentMemory.open(_url(store, ""), None, models, tag)
     record = store.read_json(RECORD)
     compressor = record["compressor"]
     return LatentMemory.open(table_url(store), Path(compressor) if compressor else None, models, tag)
