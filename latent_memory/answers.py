@@ -113,7 +113,7 @@ def answer_each(
         max_tokens: The longest answer.
         on_text: Hears each piece of text as soon as it is said.
     """
-    readings = [_reading(generator, one, raw) for one in found]
+    readings = [reading_of(generator, one, raw) for one in found]
     said = _said(generator, None if raw else reader, readings, max_tokens, on_text)
     modes = ["nothing" if not one.rows else "raw" if raw else "latents" for one in found]
     return [
@@ -132,7 +132,8 @@ def answer_each(
     ]
 
 
-def _reading(generator: Generator, found: Found, raw: bool) -> Reading:
+def reading_of(generator: Generator, found: Found, raw: bool) -> Reading:
+    """A question with its evidence as the generator reads it: the latents, or with `raw` the text."""
     import numpy as np
     import torch
 

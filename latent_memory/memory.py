@@ -117,6 +117,10 @@ class LatentMemory:
         """Compresses what is new or changed in these documents and commits it; returns the number of their latents."""
         return self.commit([compress(evidence, tier, self._pretrained, self._models, self.standing)])
 
+    def read(self) -> pa.Table:
+        """Every latent, in the schema that `commit` takes."""
+        return self._store.read(self.schema.names)
+
     def standing(self, contents: Sequence[int]) -> pa.Table:
         """The latents that are here of documents with these content hashes."""
         return self._store.standing(contents)
@@ -149,7 +153,7 @@ class LatentMemory:
             topic: Only evidence on this topic.
             hybrid: Whether to search for the question's words too, and not by vectors alone.
         """
-        return [as_evidence(row) for row in self._find([question], k, status, topic, hybrid)[0].rows]
+        return [as_evidence(row) for row in self.find([question], k, status, topic, hybrid)[0].rows]
 
     def ask(self, question: str, k: int = 3, raw: bool = False, status: str | None = None, **how: Any) -> Answer:
         """Answers one question; see `ask_all`."""
@@ -189,7 +193,7 @@ class LatentMemory:
             StageError: when a question has no words or too many for the compressor, or an argument is out of range.
         """
         _check_asking(k, max_tokens, min_confidence, fallback)
-        found = self._find(questions, k, status, topic, hybrid)
+        found = self.find(questions, k, status, topic, hybrid)
         surely = on_text if not min_confidence and fallback is None else None
         answers = answer_each(self._generator, self._compressor.reader, found, self._curves, raw, max_tokens, surely)
         if fallback and not raw:
@@ -210,10 +214,15 @@ class LatentMemory:
         """Erases every latent of a document, from old versions on disk too; returns how many there were."""
         return self._store.forget(document_id)
 
-    def _find(
-        self, questions: Sequence[str], k: int, status: str | None, topic: str | None, hybrid: bool
+    def find(
+        self,
+        questions: Sequence[str],
+        k: int = 3,
+        status: str | None = None,
+        topic: str | None = None,
+        hybrid: bool = HYBRID,
     ) -> list[Found]:
-        """Each question with its own latent and the rows that fit it best."""
+        """As `search`, for many questions: each with its own latent and the stored rows that fit it best."""
         import torch
 
         from latent_memory.compressor import encode

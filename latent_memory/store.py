@@ -8,7 +8,7 @@ for. Its metadata says with what the latents were made; a table that says otherw
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -162,7 +162,9 @@ class Store:
         return query.select(list(columns)).limit(max(1, len(self))).to_arrow()
 
     def commit(self, shards: Iterable[pa.Table], whole: bool = False) -> int:
-        """Merges tables of latents in one transaction; repeating it changes nothing.
+        """Merges tables of latents; repeating it changes nothing.
+
+        It is one transaction, but for the filling of an empty table, which may be larger than memory.
 
         A row that is there already is replaced where it differs. Where what stands behind a row's content hash has
         changed, all rows of the old content go, so that no piece of a longer text stays behind.
@@ -174,12 +176,9 @@ class Store:
         Returns:
             Rows in the shards. One process commits at a time.
         """
-        tables = list(shards)
-        for table in tables:
-            _check_schema(table.schema, self.schema, "shard")
-        merged = pa.concat_tables(tables) if tables else self.schema.empty_table()
-        _, first = np.unique(merged["evidence_id"].to_numpy(zero_copy_only=False), return_index=True)
-        merged = merged.take(np.sort(first)).combine_chunks()
+        if not len(self):
+            return self._fill(shards)
+        merged = self._checked(shards)
         changed, gone = self._changes(merged, whole)
         if changed.num_rows:
             merge = self._table.merge_insert("evidence_id").when_matched_update_all().when_not_matched_insert_all()
@@ -191,23 +190,45 @@ class Store:
         self._index()
         return int(merged.num_rows)
 
+    def _fill(self, shards: Iterable[pa.Table]) -> int:
+        """Streams tables into an empty one; if that is cut off, what is there is merged with when it is repeated."""
+        seen: set[bytes] = set()
+        for shard in shards:
+            table = self._checked([shard])
+            keys = table["evidence_id"].to_pylist()
+            table = table.filter(pa.array([key not in seen for key in keys], pa.bool_()))
+            if table.num_rows:
+                self._table.add(table)
+                seen.update(keys)
+        self._index()
+        return len(seen)
+
+    def _checked(self, shards: Iterable[pa.Table]) -> pa.Table:
+        """The shards as one table, the first row of each id."""
+        tables = list(shards)
+        for table in tables:
+            _check_schema(table.schema, self.schema, "shard")
+        merged = pa.concat_tables(tables) if tables else self.schema.empty_table()
+        _, first = np.unique(merged["evidence_id"].to_numpy(zero_copy_only=False), return_index=True)
+        return merged.take(np.sort(first)).combine_chunks()
+
     def _changes(self, merged: pa.Table, whole: bool) -> tuple[pa.Table, str]:
         """The rows that are new or differ, and a condition for those that go; empty where none do."""
         compared = [name for name in self.schema.names if name not in ("vector", "latent", "scale", "text")]
         few = not whole and merged.num_rows < 1000
-        condition = _among("evidence_id", merged["evidence_id"]) if few else None
-        standing = self.read(compared, condition)
+        standing = self.read(compared, _among("evidence_id", merged["evidence_id"]) if few else None)
         at = pc.index_in(merged["evidence_id"], standing["evidence_id"].combine_chunks())
-        old, new = _tuples(standing, compared), _tuples(merged, compared)
-        indices = at.to_pylist()
-        differs = [index is None or old[index] != row for index, row in zip(indices, new, strict=True)]
+        before = standing.take(at.drop_null())
+        known = pc.is_valid(at)
+        same = iter(_equal_rows(before, merged.filter(known), compared))
+        changed = pa.array([not (there and next(same)) for there in known.to_pylist()], pa.bool_())
         if whole:
             kept = pc.is_in(standing["evidence_id"], merged["evidence_id"].combine_chunks())
             gone = _among("evidence_id", standing["evidence_id"].filter(pc.invert(kept)))
         else:
-            before = standing["content"].take(at.drop_null())
-            gone = _among("content", before.filter(pc.invert(pc.is_in(before, merged["content"].combine_chunks()))))
-        return merged.filter(pa.array(differs, pa.bool_())), gone
+            replaced = pc.invert(pc.is_in(before["content"], merged["content"].combine_chunks()))
+            gone = _among("content", before["content"].filter(replaced))
+        return merged.filter(changed), gone
 
     def _index(self) -> None:
         """Makes the indexes that are due, or takes new rows into them."""
@@ -226,7 +247,12 @@ class Store:
             self._table.create_index("vector", config=IvfSq(distance_type="cosine"))
 
     def search(
-        self, vector: np.ndarray[Any, Any], k: int, text: str | None = None, condition: str | None = None
+        self,
+        vector: np.ndarray[Any, Any],
+        k: int,
+        text: str | None = None,
+        condition: str | None = None,
+        exact: bool = False,
     ) -> pa.Table:
         """The `k` rows that fit best, best first, with `score`, the cosine similarity to the vector.
 
@@ -235,11 +261,12 @@ class Store:
             k: How many rows.
             text: Full-text search for these words too; both orders are joined by reciprocal rank fusion.
             condition: Only rows that it holds for; see `condition`.
+            exact: Compare with every vector, though there is an index.
         """
         size = self.schema.field("vector").type.list_size
         if vector.shape != (size,):
             raise SchemaError("a query vector has the wrong size", where=self.uri, got=vector.shape, expected=(size,))
-        near = self._near(vector, k if text is None else max(k, DEPTH), condition)
+        near = self._near(vector, k if text is None else max(k, DEPTH), condition, exact)
         if text is None:
             return _with_scores(near, vector)
         query = self._table.search(text, query_type="fts", fts_columns="text")
@@ -249,10 +276,9 @@ class Store:
         best = fuse([near["evidence_id"].to_pylist(), alike["evidence_id"].to_pylist()])[:k]
         return _with_scores(both.take(pc.index_in(pa.array(best, ID), both["evidence_id"].combine_chunks())), vector)
 
-    def _near(self, vector: np.ndarray[Any, Any], k: int, condition: str | None) -> pa.Table:
+    def _near(self, vector: np.ndarray[Any, Any], k: int, condition: str | None, exact: bool) -> pa.Table:
         query = self._table.search(vector.astype(np.float16), vector_column_name="vector").distance_type("cosine")
-        if len(self) >= INDEX_FROM:
-            query = query.nprobes(PROBES).refine_factor(REFINE)
+        query = query.bypass_vector_index() if exact else query.nprobes(PROBES).refine_factor(REFINE)
         if condition:
             query = query.where(condition, prefilter=True)
         return query.limit(k).select([*self.schema.names, "_distance"]).to_arrow().drop_columns("_distance")
@@ -340,8 +366,11 @@ def _among(column: str, values: pa.ChunkedArray | pa.Array) -> str:
     return f"{column} IN ({listed})" if told else ""
 
 
-def _tuples(table: pa.Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
-    return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
+def _equal_rows(left: pa.Table, right: pa.Table, columns: Sequence[str], step: int = 10_000) -> Iterator[bool]:
+    """Whether each row of two tables of one length is the same, some at a time."""
+    for begin in range(0, left.num_rows, step):
+        sides = [[side[name].slice(begin, step).to_pylist() for name in columns] for side in (left, right)]
+        yield from (a == b for a, b in zip(zip(*sides[0], strict=True), zip(*sides[1], strict=True), strict=True))
 
 
 def _with_scores(rows: pa.Table, vector: np.ndarray[Any, Any]) -> pa.Table:

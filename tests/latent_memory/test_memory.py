@@ -239,7 +239,7 @@ def test_only_what_changed_is_compressed_again(trained: Path, tmp_path: Path, mo
 
 
 def everything(memory: LatentMemory) -> list[dict[str, Any]]:
-    return memory._store.read(memory.schema.names).sort_by("evidence_id").to_pylist()
+    return memory.read().sort_by("evidence_id").to_pylist()
 
 
 def test_a_whole_commit_leaves_what_it_holds_and_nothing_else(trained: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ CHANGED += ["", *TEXTS[8:], "Another document was added at the end, and it says 
 
 def rows(output: Path, tag: str | None = None) -> list[dict[str, Any]]:
     memory = open_memory(Store(str(output)), tag=tag)
-    return memory._store.read(memory.schema.names).sort_by("evidence_id").to_pylist()
+    return memory.read().sort_by("evidence_id").to_pylist()
 
 
 def test_changed_inputs_are_merged_and_the_result_is_that_of_a_new_run(

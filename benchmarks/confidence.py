@@ -1,0 +1,128 @@
+"""Which signal tells right answers from wrong ones, and the curves that make it a confidence.
+
+    python benchmarks/confidence.py [--limit N] [--pretrained FOLDER] [--write]
+
+On questions that training may see: XQuAD articles 1-24 and the first 1,000 rows of QED, so that those to report on stay
+unseen. `--write` keeps the curves beside the trained compressor. An answer counts as right from a token F1 of 0.5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from record import SHARED, hash_files, print_table, write_result
+
+from latent_memory.answers import Found, reading_of
+from latent_memory.confidence import auroc, fit, save_curves
+from latent_memory.data import Form, Question, read_questions, read_sentences
+from latent_memory.evaluate import token_f1
+from latent_memory.memory import LatentMemory
+from latent_memory.pretrained import PACKAGED, load_compressor, load_generator, read_manifest
+from tiers.document import documents
+
+SETS: tuple[tuple[str, Form, int], ...] = (("xquad.en.json.gz", "squad", 24), ("qed-dev.jsonlines.gz", "qed", 1000))
+POOL = 500
+"""Sentences beside the gold ones, from each set."""
+RIGHT = 0.5
+TOGETHER = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--limit", type=int, default=300, help="questions of each set, drawn with a fixed seed")
+    parser.add_argument("--pretrained", type=Path, default=PACKAGED)
+    parser.add_argument("--write", action="store_true", help="keep the curves beside the compressor")
+    options = parser.parse_args()
+    if not (SHARED / "qa").is_dir():
+        raise SystemExit(f"the question sets aren't at {SHARED / 'qa'}")
+    rows: dict[str, list[dict[str, float]]] = {"latents": [], "raw": []}
+    for name, form, last in SETS:
+        questions = read_questions(SHARED / "qa" / name, form, 0, last)
+        questions = random.Random(0).sample(questions, min(options.limit, len(questions)))
+        sentences = read_sentences(SHARED / "qa" / name, form, 0, last, titles=True)
+        sentences = random.Random(0).sample(sentences, min(POOL, len(sentences)))
+        with TemporaryDirectory() as folder:
+            memory = LatentMemory.create(folder, options.pretrained)
+            texts = dict.fromkeys([*(text for question in questions for text in question.evidence), *sentences])
+            memory.add(documents({"text": text, "source": f"{name}#{at}"} for at, text in enumerate(texts)))
+            found = memory.find([question.text for question in questions], k=3)
+        for mode in rows:
+            rows[mode] += measure(questions, found, mode == "raw", options.pretrained)
+    results = {mode: compare(measured) for mode, measured in rows.items()}
+    show(results)
+    curves = {
+        mode: fit([row["mean"] for row in measured], [row["f1"] >= RIGHT for row in measured])
+        for mode, measured in rows.items()
+    }
+    print(curves)
+    if options.write:
+        save_curves(options.pretrained, curves, read_manifest(options.pretrained).adapter)
+    if options.pretrained == PACKAGED:
+        corpus = {"sets": [name for name, *_ in SETS], "sha256": hash_files(SHARED / "qa" / name for name, *_ in SETS)}
+        told = {"memory": read_manifest().stamp(), "questions": len(rows["raw"]), "modes": results}
+        print(write_result("confidence", told, ("torch", "transformers"), corpus))
+
+
+def measure(questions: Sequence[Question], found: Sequence[Found], raw: bool, pretrained: Path) -> list[dict[str, Any]]:
+    """For each question the F1 of its answer, and every signal."""
+    generator, reader = load_generator(pretrained), load_compressor(pretrained).reader
+    rows: list[dict[str, Any]] = []
+    for begin in range(0, len(questions), TOGETHER):
+        part = range(begin, min(begin + TOGETHER, len(questions)))
+        readings = [reading_of(generator, found[i], raw) for i in part]
+        steps = list(generator.stream(readings, None if raw else reader))
+        for at, i in enumerate(part):
+            said = [step[at] for step in steps]
+            sums = [0.0, *(words.log_probability * words.tokens for words in said)]
+            tokens = [after - before for before, after in pairwise(sums)][: said[-1].tokens]
+            scores = [row["score"] for row in found[i].rows]
+            rows.append(
+                {
+                    "f1": token_f1(said[-1].text, questions[i].answers),
+                    "mean": float(np.mean(tokens)),
+                    "sum": float(np.sum(tokens)),
+                    "least": min(tokens),
+                    "first": tokens[0],
+                    "score": scores[0],
+                    "margin": scores[0] - scores[-1],
+                }
+            )
+    return rows
+
+
+def compare(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """AUROC of each signal, and of the two best kinds together, each in standard deviations."""
+    right = [row["f1"] >= RIGHT for row in rows]
+    columns = {key: np.array([row[key] for row in rows]) for key in rows[0] if key != "f1"}
+    unit = {key: (values - values.mean()) / (values.std() + 1e-9) for key, values in columns.items()}
+    signals = {**columns, "mean + score": unit["mean"] + unit["score"], "mean + margin": unit["mean"] + unit["margin"]}
+    return {
+        "right": float(np.mean(right)),
+        "auroc": {key: round(auroc(list(values), right), 3) for key, values in signals.items()},
+        "kept": kept(columns["mean"], np.array([row["f1"] for row in rows])),
+    }
+
+
+def kept(signal: np.ndarray[Any, Any], f1: np.ndarray[Any, Any]) -> dict[str, float]:
+    """Mean F1 of the surest quarter, half and three quarters of the answers, and of all."""
+    order = np.argsort(-signal, kind="stable")
+    return {f"{share:.0%}": float(f1[order[: round(share * len(order))]].mean()) for share in (0.25, 0.5, 0.75, 1.0)}
+
+
+def show(results: dict[str, dict[str, Any]]) -> None:
+    keys = list(results["raw"]["auroc"])
+    table = [(key, *(result["auroc"][key] for result in results.values())) for key in keys]
+    print_table("AUROC of right answers against wrong ones", ("signal", *results), table)
+    shares = [(share, *(result["kept"][share] for result in results.values())) for share in results["raw"]["kept"]]
+    print_table("mean F1 of the surest answers", ("share", *results), shares)
+
+
+if __name__ == "__main__":
+    main()
