@@ -129,9 +129,14 @@ class LatentMemory:
         """Names the memory as it is now, to be opened as it is now later on."""
         self._store.tag(name)
 
+    def untag(self, name: str) -> None:
+        """Takes a name away; what it stood for may be cleaned up."""
+        self._store.untag(name)
+
     def tags(self) -> list[str]:
-        """The names that were given, sorted."""
-        return sorted(self._store.tags())
+        """The names that were given, the oldest first."""
+        tags = self._store.tags()
+        return sorted(tags, key=lambda name: (tags[name], name))
 
     def bytes_per_evidence(self) -> dict[str, float]:
         """Mean bytes of each part of a stored latent.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -155,6 +155,10 @@ class Store:
         else:
             self._table.tags.create(name, self._table.version)
 
+    def untag(self, name: str) -> None:
+        """Takes a name away; the version that had it may be cleaned up."""
+        self._table.tags.delete(name)
+
     def read(self, columns: Sequence[str], condition: str | None = None) -> pa.Table:
         """Some columns of all rows, or of those that a condition holds for."""
         query = self._table.search()
@@ -234,7 +238,9 @@ class Store:
         """Makes the indexes that are due, or takes new rows into them."""
         kinds = {column: index for index in self._table.list_indices() for column in index.columns}
         if any(index.num_unindexed_rows for index in kinds.values()):
-            self._table.optimize()
+            tagged = set(self.tags().values())
+            made = [v["timestamp"] for v in self._table.list_versions() if v["version"] in tagged]
+            self._table.optimize(cleanup_older_than=kept_for(made))
         self._make_indexes(kinds.keys())
 
     def _make_indexes(self, standing: Iterable[str]) -> None:
@@ -350,6 +356,15 @@ def _bytes_of(column: pa.ChunkedArray) -> int:
     if pa.types.is_string(kind):
         return int(pc.sum(pc.binary_length(column)).as_py() or 0)
     return len(column) * int(kind.bit_width // 8)
+
+
+def kept_for(tagged: Sequence[datetime], least: timedelta = timedelta(days=7)) -> timedelta:
+    """For how long old versions are kept, where some that have tags were made at these times.
+
+    LanceDB refuses to clean up where a version with a tag would be old enough, so that the oldest of them sets it.
+    """
+    ages = [datetime.now(time.tzinfo) - time for time in tagged]
+    return max([least, *(age + timedelta(hours=1) for age in ages)])
 
 
 def condition(status: str | None = None, topic: str | None = None) -> str | None:

@@ -22,6 +22,8 @@ from tiers.stage import Context, Outcome, Stage, fates
 
 TABLE = "memory/lance"
 RECORD = "memory/committed.json"
+RUNS = 5
+"""How many runs can be opened by their tags; what only older ones held is cleaned up."""
 UNUSABLE = (TierlineError, OSError, RuntimeError, ValueError)
 """What opening a memory raises that was made otherwise, or whose making was cut off."""
 COLUMNS = ("content", "vector", "latent", "scale", "status", "tier", "kind", "topics")
@@ -187,6 +189,8 @@ def commit_memory(store: Store, manifest: dict[str, Any], stage: BuildMemory) ->
     rows = memory.commit(_committed_latents(store, manifest["step"], shards, memory.schema), whole=True)
     tag = f"run-{manifest['fingerprint'][:12]}"
     memory.tag(tag)
+    for old in [name for name in memory.tags() if name.startswith("run-")][:-RUNS]:
+        memory.untag(old)
     compressor = str(stage.compressor) if stage.compressor else None
     record = {"fingerprint": manifest["fingerprint"], "rows": rows, "compressor": compressor, "tag": tag}
     store.write_json(RECORD, record)
