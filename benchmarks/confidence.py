@@ -13,23 +13,18 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from record import SHARED, hash_files, print_table, write_result
+from real_memory import SETS, corpus, real_memory
+from record import print_table, write_result
 
 from latent_memory.answers import Found, reading_of
 from latent_memory.confidence import auroc, fit, save_curves
-from latent_memory.data import Form, Question, read_questions, read_sentences
+from latent_memory.data import Question
 from latent_memory.evaluate import token_f1
-from latent_memory.memory import LatentMemory
 from latent_memory.pretrained import PACKAGED, load_compressor, load_generator, read_manifest
-from tiers.document import documents
 
-SETS: tuple[tuple[str, Form, int], ...] = (("xquad.en.json.gz", "squad", 24), ("qed-dev.jsonlines.gz", "qed", 1000))
-POOL = 500
-"""Sentences beside the gold ones, from each set."""
 RIGHT = 0.5
 TOGETHER = 16
 
@@ -40,19 +35,11 @@ def main() -> None:
     parser.add_argument("--pretrained", type=Path, default=PACKAGED)
     parser.add_argument("--write", action="store_true", help="keep the curves beside the compressor")
     options = parser.parse_args()
-    if not (SHARED / "qa").is_dir():
-        raise SystemExit(f"the question sets aren't at {SHARED / 'qa'}")
     rows: dict[str, list[dict[str, float]]] = {"latents": [], "raw": []}
     for name, form, last in SETS:
-        questions = read_questions(SHARED / "qa" / name, form, 0, last)
+        memory, questions = real_memory(name, form, last, options.pretrained)
         questions = random.Random(0).sample(questions, min(options.limit, len(questions)))
-        sentences = read_sentences(SHARED / "qa" / name, form, 0, last, titles=True)
-        sentences = random.Random(0).sample(sentences, min(POOL, len(sentences)))
-        with TemporaryDirectory() as folder:
-            memory = LatentMemory.create(folder, options.pretrained)
-            texts = dict.fromkeys([*(text for question in questions for text in question.evidence), *sentences])
-            memory.add(documents({"text": text, "source": f"{name}#{at}"} for at, text in enumerate(texts)))
-            found = memory.find([question.text for question in questions], k=3)
+        found = memory.find([question.text for question in questions], k=3)
         for mode in rows:
             rows[mode] += measure(questions, found, mode == "raw", options.pretrained)
     results = {mode: compare(measured) for mode, measured in rows.items()}
@@ -65,9 +52,8 @@ def main() -> None:
     if options.write:
         save_curves(options.pretrained, curves, read_manifest(options.pretrained).adapter)
     if options.pretrained == PACKAGED:
-        corpus = {"sets": [name for name, *_ in SETS], "sha256": hash_files(SHARED / "qa" / name for name, *_ in SETS)}
         told = {"memory": read_manifest().stamp(), "questions": len(rows["raw"]), "modes": results}
-        print(write_result("confidence", told, ("torch", "transformers"), corpus))
+        print(write_result("confidence", told, ("torch", "transformers"), corpus()))
 
 
 def measure(questions: Sequence[Question], found: Sequence[Found], raw: bool, pretrained: Path) -> list[dict[str, Any]]:

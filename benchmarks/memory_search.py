@@ -1,6 +1,6 @@
 """Search in a large memory against a flat one; full text beside vectors; an answer from latents against one from text.
 
-    python benchmarks/memory_search.py [--rows 100000 1000000] [--sentences N] [--asked N] [--folder FOLDER]
+    python benchmarks/memory_search.py [--rows 100000 1000000] [--asked N] [--folder FOLDER]
 
 Sentences of XQuAD articles 1-24 and of the first 1,000 rows of QED are compressed once. Large memories are filled with
 perturbed copies of them: to the vector a random one of half its length is added and the sum normalised (cosine to the
@@ -21,18 +21,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from record import SHARED, hash_files, print_table, write_result
+from real_memory import FOLDER, SETS, corpus, real_memory
+from record import print_table, write_result
 
 from latent_memory.answers import Answer
 from latent_memory.compression import _lists as lists
 from latent_memory.compressor import encode
-from latent_memory.data import Form, Question, read_questions, read_sentences
+from latent_memory.data import Question
 from latent_memory.memory import LatentMemory
 from latent_memory.pretrained import PACKAGED, load_compressor, read_manifest
 from latent_memory.store import PROBES, REFINE, Store
-from tiers.document import child_id, documents
+from tiers.document import child_id
 
-SETS: tuple[tuple[str, Form, int], ...] = (("xquad.en.json.gz", "squad", 24), ("qed-dev.jsonlines.gz", "qed", 1000))
 CHUNK = 50_000
 SPREAD = 0.5
 K = 10
@@ -41,15 +41,11 @@ K = 10
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
-    parser.add_argument("--sentences", type=int, default=1000, help="of each set, beside the gold ones")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--asked", type=int, default=30, help="questions that are answered")
-    parser.add_argument("--folder", type=Path, default=Path("runs/memory_search"), help="where memories lie")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where memories lie")
     options = parser.parse_args()
-    if not (SHARED / "qa").is_dir():
-        raise SystemExit(f"the question sets aren't at {SHARED / 'qa'}")
-    options.folder.mkdir(parents=True, exist_ok=True)
-    sets = [real_memory(options.folder, *which, options.sentences) for which in SETS]
+    sets = [real_memory(*which, folder=options.folder) for which in SETS]
     results: dict[str, Any] = {"memory": read_manifest().stamp(), "bytes": sets[0][0].bytes_per_evidence()}
     results["found"] = {
         which[0]: found(memory, questions) for which, (memory, questions) in zip(SETS, sets, strict=True)
@@ -63,22 +59,7 @@ def main() -> None:
         memory, questions = sets[0]
         results["ask"] = ask(memory, random.Random(1).sample(questions, min(options.asked, len(questions))))
         show_ask(results["ask"])
-    corpus = {"sets": [name for name, *_ in SETS], "sha256": hash_files(SHARED / "qa" / name for name, *_ in SETS)}
-    print(write_result("memory_search", results, ("lancedb", "pyarrow", "torch", "transformers"), corpus))
-
-
-def real_memory(folder: Path, name: str, form: Form, last: int, sentences: int) -> tuple[LatentMemory, list[Question]]:
-    """A memory of a set's sentences; what is there from an earlier run is not compressed again."""
-    path = SHARED / "qa" / name
-    questions = read_questions(path, form, 0, last)
-    others = read_sentences(path, form, 0, last, titles=True)
-    others = random.Random(0).sample(others, min(sentences, len(others)))
-    texts = list(dict.fromkeys([*(text for question in questions for text in question.evidence), *others]))
-    memory = LatentMemory.create(folder / f"{form}-{read_manifest().adapter[:8]}")
-    for begin in range(0, len(texts), 200):
-        part = texts[begin : begin + 200]
-        memory.add(documents({"text": text, "source": f"{name}#{begin + at}"} for at, text in enumerate(part)))
-    return memory, questions
+    print(write_result("memory_search", results, ("lancedb", "pyarrow", "torch", "transformers"), corpus()))
 
 
 def found(memory: LatentMemory, questions: Sequence[Question]) -> dict[str, Any]:

@@ -1,4 +1,3 @@
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from latent_memory.compression import compress
 from latent_memory.memory import LatentMemory
 from latent_memory.pretrained import read_manifest
-from latent_memory.store import kept_for, quantise
+from latent_memory.store import quantise
 from tiers.document import document_id, documents
 from tiers.errors import ModelError, SchemaError, SourceError, StageError
 
@@ -315,12 +314,6 @@ def test_a_tag_opens_a_memory_as_it_was(trained: Path, tmp_path: Path) -> None:
     memory.untag("first")
     with pytest.raises(SourceError, match="no such tag"):
         LatentMemory.open(tmp_path / "memory", trained, tag="first")
-
-
-def test_versions_are_kept_as_long_as_one_with_a_tag() -> None:
-    now = datetime.now()
-    assert kept_for([]) == kept_for([now]) == timedelta(days=7)
-    assert kept_for([now, now - timedelta(days=30)]) > timedelta(days=30)
 
 
 def test_forgetting_reaches_tags_and_what_was_replaced_before(trained: Path, tmp_path: Path) -> None:
