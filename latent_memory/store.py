@@ -127,7 +127,7 @@ class Store:
     def __init__(self, uri: str, schema: pa.Schema, create: bool, tag: str | None = None) -> None:
         import lancedb
 
-        self.uri, self.schema = uri, schema
+        self.uri, self.schema, self._at = uri, schema, tag
         database = lancedb.connect(uri, read_consistency_interval=timedelta(0))
         if TABLE in database.list_tables().tables:
             self._table: Any = database.open_table(TABLE)
@@ -148,8 +148,18 @@ class Store:
         """The names that were given to versions, and the versions."""
         return {name: int(tag["version"]) for name, tag in self._table.tags.list().items()}
 
+    def _check_writable(self) -> None:
+        if self._at is not None:
+            raise SourceError(
+                "a memory that was opened at a tag can only be read",
+                where=self.uri,
+                got=self._at,
+                hint="Open it without",
+            )
+
     def tag(self, name: str) -> None:
         """Names the newest version; a name that is there already moves to it."""
+        self._check_writable()
         if name in self.tags():
             self._table.tags.update(name, self._table.version)
         else:
@@ -157,6 +167,7 @@ class Store:
 
     def untag(self, name: str) -> None:
         """Takes a name away; the version that had it may be cleaned up."""
+        self._check_writable()
         self._table.tags.delete(name)
 
     def read(self, columns: Sequence[str], condition: str | None = None) -> pa.Table:
@@ -180,6 +191,7 @@ class Store:
         Returns:
             Rows in the shards. One process commits at a time.
         """
+        self._check_writable()
         if not len(self):
             return self._fill(shards)
         merged = self._checked(shards)
@@ -295,6 +307,7 @@ class Store:
         Earlier versions of the table and its indexes hold the rows too: they go with them, and the tags of earlier
         versions as well. No one else may be writing.
         """
+        self._check_writable()
         condition = f"array_has(documents, arrow_cast(X'{pack_id(document).hex()}', 'FixedSizeBinary(16)'))"
         held = int(self._table.count_rows(condition))
         if held or self._held_before(condition):

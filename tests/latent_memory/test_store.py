@@ -11,7 +11,7 @@ import pytest
 from latent_memory import store as module
 from latent_memory.store import Store, condition, kept_for, latent_schema
 from tiers.document import document_id
-from tiers.errors import ModelError, SchemaError
+from tiers.errors import ModelError, SchemaError, SourceError
 
 SCHEMA = latent_schema(retrieval_dim=16, latent_dim=8, stamp={"format": "test"})
 
@@ -124,6 +124,21 @@ def test_wrong_tables_are_refused(store: Store, tmp_path: Path) -> None:
         Store(str(tmp_path), latent_schema(32, 8, {"format": "test"}), create=False)
     with pytest.raises(ModelError, match="another compressor"):
         Store(str(tmp_path), latent_schema(16, 8, {"format": "other"}), create=False)
+
+
+def test_what_was_opened_at_a_tag_is_for_reading(store: Store, tmp_path: Path) -> None:
+    store.commit([rows(range(3))])
+    store.tag("first")
+    first = Store(str(tmp_path), SCHEMA, create=False, tag="first")
+    for write in (
+        lambda: first.commit([rows(range(5))]),
+        lambda: first.forget(document_id("document 0")),
+        lambda: first.tag("second"),
+        lambda: first.untag("first"),
+    ):
+        with pytest.raises(SourceError, match="can only be read"):
+            write()
+    assert len(first) == len(store) == 3
 
 
 def test_versions_are_kept_as_long_as_one_with_a_tag() -> None:
