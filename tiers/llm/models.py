@@ -91,7 +91,7 @@ _KNOWN = (
         note="Qwen2.5-Coder-1.5B-Instruct (Q4_K_M): 1.06 GB to download",
     ),
     KnownModel(
-        name="minilm",
+        name="all-minilm-l6-v2",
         kind="embedding",
         licence="Apache-2.0",
         repo="sentence-transformers/all-MiniLM-L6-v2",
