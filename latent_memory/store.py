@@ -105,6 +105,10 @@ class Store:
     def __len__(self) -> int:
         return int(self._table.count_rows())
 
+    def rows(self) -> pa.Table:
+        """Everything that is in the table, in no order."""
+        return self._table.to_arrow()
+
     def commit(self, shards: Iterable[pa.Table]) -> int:
         """Merges tables of latents in one go; a row that is there already is replaced, so that repeating is safe.
 
