@@ -13,15 +13,16 @@ import json
 import pkgutil
 import random
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from tiers.errors import SourceError
 
-Form = Literal["squad", "qed", "hotpotqa", "musique", "pubmedqa", "strategyqa"]
+Form = Literal["squad", "qed", "hotpotqa", "2wiki", "musique", "pubmedqa", "strategyqa", "nq-open"]
 
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9À-Þ])|(?<=[。！？])|\n\s*\n")
 _WORD = re.compile(r"\w+(?:[-'’.,]\w+)*")
@@ -40,12 +41,14 @@ class Question:
     Attributes:
         text: The question.
         answers: Accepted answers; the first one is trained on.
-        evidence: Gold evidence, one text for each latent.
+        evidence: Gold evidence, one text for each latent; none where the set gives none.
+        pool: Every sentence of the passages that the set gives with the question, the gold ones among them.
     """
 
     text: str
     answers: tuple[str, ...]
     evidence: tuple[str, ...]
+    pool: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 def sentences(text: str) -> list[tuple[int, str]]:
@@ -68,88 +71,128 @@ def _sentence_with(text: str, offset: int, answer: str) -> str | None:
 
 
 def _load(path: Path) -> Any:
-    if not path.exists():
+    """What is in a JSON or JSON lines file, plain or gzip.
+
+    Raises:
+        SourceError: when it is missing or damaged, with the place.
+    """
+    if not path.is_file():
         raise SourceError("a data file is missing", where=str(path), hint="Give its folder in the recipe's `data`")
-    raw = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with raw as stream:
-        if ".jsonl" in path.name:
-            return [json.loads(line) for line in stream if line.strip()]
-        return json.load(stream)
+    number = 0
+    try:
+        raw = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+        with raw as stream:
+            if ".jsonl" not in path.name:
+                return json.load(stream)
+            rows: list[Any] = []
+            for line in stream:
+                number += 1
+                rows += [json.loads(line)] if line.strip() else []
+            return rows
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise SourceError("a data file can't be read", where=str(path), got=str(error)) from error
+    except json.JSONDecodeError as error:
+        raise SourceError(
+            "a data file isn't JSON",
+            where=f"{path}, line {number or error.lineno}",
+            got=error.msg,
+            expected="one JSON value a line" if number else "one JSON value",
+            hint="JSON lines are read from files named .jsonl or .jsonlines, with .gz behind it or not",
+        ) from error
 
 
-def _squad(data: Any) -> Iterator[Question]:
-    for article in data["data"]:
-        for paragraph in article["paragraphs"]:
-            for qa in paragraph["qas"]:
-                answers = [a for a in qa["answers"] if a["text"].strip()]
-                if not answers:
-                    continue
-                first = answers[0]
-                gold = _sentence_with(paragraph["context"], first["answer_start"], first["text"])
-                if gold:
-                    texts = tuple(dict.fromkeys(a["text"].strip() for a in answers))
-                    yield Question(qa["question"].strip(), texts, (gold,))
+def _squad(article: Any) -> Iterator[Question]:
+    for paragraph in article["paragraphs"]:
+        pool = tuple(dict.fromkeys(sentence for _, sentence in sentences(paragraph["context"])))
+        for qa in paragraph["qas"]:
+            answers = [a for a in qa["answers"] if a["text"].strip()]
+            if not answers:
+                continue
+            first = answers[0]
+            gold = _sentence_with(paragraph["context"], first["answer_start"], first["text"])
+            if gold:
+                texts = tuple(dict.fromkeys(a["text"].strip() for a in answers))
+                yield Question(qa["question"].strip(), texts, (gold,), pool)
 
 
-def _qed(data: Any) -> Iterator[Question]:
-    for row in data:
-        spans = [span for answer in row["original_nq_answers"] for span in answer]
-        if not spans:
-            continue
-        shortest = min(spans, key=lambda span: len(span["string"]))
-        text, offset = row["paragraph_text"], shortest["start"]
-        starts = [*row["sentence_starts"], len(text)]
-        for begin, end in pairwise(starts):
-            if begin <= offset < end and shortest["string"] in text[begin:end]:
-                answers = tuple(dict.fromkeys([shortest["string"], *(span["string"] for span in spans)]))
-                yield Question(row["question_text"], answers, (f"{row['title_text']}: {text[begin:end].strip()}",))
-                break
+def _qed(row: Any) -> Iterator[Question]:
+    spans = [span for answer in row["original_nq_answers"] for span in answer]
+    if not spans:
+        return
+    shortest = min(spans, key=lambda span: len(span["string"]))
+    title, text, offset = row["title_text"], row["paragraph_text"], shortest["start"]
+    parts = [(begin, text[begin:end]) for begin, end in pairwise([*row["sentence_starts"], len(text)])]
+    pool = tuple(f"{title}: {part.strip()}" for _, part in parts if part.strip())
+    for begin, part in parts:
+        if begin <= offset < begin + len(part) and shortest["string"] in part:
+            answers = tuple(dict.fromkeys([shortest["string"], *(span["string"] for span in spans)]))
+            yield Question(row["question_text"], answers, (f"{title}: {part.strip()}",), pool)
+            break
 
 
-def _hotpotqa(data: Any) -> Iterator[Question]:
-    for row in data:
-        passages = dict(row["context"])
-        gold = [
-            f"{title}: {passages[title][number].strip()}"
-            for title, number in row["supporting_facts"]
-            if title in passages and number < len(passages[title])
-        ]
-        if gold:
-            yield Question(row["question"], (row["answer"],), tuple(dict.fromkeys(gold)))
+def _hotpotqa(row: Any) -> Iterator[Question]:
+    passages = dict(row["context"])
+    gold = [
+        f"{title}: {passages[title][number].strip()}"
+        for title, number in row["supporting_facts"]
+        if title in passages and number < len(passages[title])
+    ]
+    pool = (f"{title}: {part.strip()}" for title, parts in passages.items() for part in parts if part.strip())
+    if gold:
+        yield Question(row["question"], (row["answer"],), tuple(dict.fromkeys(gold)), tuple(dict.fromkeys(pool)))
 
 
-def _musique(data: Any) -> Iterator[Question]:
-    for row in data:
-        gold = []
-        for hop in row["question_decomposition"]:
-            paragraph = row["paragraphs"][hop["paragraph_support_idx"]]
-            text, answer = paragraph["paragraph_text"], hop["answer"]
-            holding = [s for _, s in sentences(text) if answer.lower() in s.lower()]
-            gold.append(f"{paragraph['title']}: {(holding or [sentences(text)[0][1]])[0]}")
-        yield Question(row["question"], (row["answer"], *row["answer_aliases"]), tuple(dict.fromkeys(gold)))
+def _musique(row: Any) -> Iterator[Question]:
+    if not row.get("answerable", True):
+        return
+    gold = []
+    for hop in row["question_decomposition"]:
+        paragraph = row["paragraphs"][hop["paragraph_support_idx"]]
+        text, answer = paragraph["paragraph_text"], hop["answer"]
+        holding = [s for _, s in sentences(text) if answer.lower() in s.lower()]
+        gold.append(f"{paragraph['title']}: {(holding or [sentences(text)[0][1]])[0]}")
+    pool = (f"{p['title']}: {s}" for p in row["paragraphs"] for _, s in sentences(p["paragraph_text"]))
+    answers = (row["answer"], *row["answer_aliases"])
+    yield Question(row["question"], answers, tuple(dict.fromkeys(gold)), tuple(dict.fromkeys(pool)))
 
 
-def _pubmedqa(data: Any) -> Iterator[Question]:
-    for row in data.values():
-        conclusion = sentences(row["LONG_ANSWER"])
-        if conclusion:
-            yield Question(row["QUESTION"], (row["final_decision"],), (conclusion[0][1],))
+def _pubmedqa(row: Any) -> Iterator[Question]:
+    conclusion = sentences(row["LONG_ANSWER"])
+    if conclusion:
+        yield Question(row["QUESTION"], (row["final_decision"],), (conclusion[0][1],))
 
 
-def _strategyqa(data: Any) -> Iterator[Question]:
-    for row in data:
-        if row["facts"]:
-            yield Question(row["question"], ("yes" if row["answer"] else "no",), tuple(row["facts"]))
+def _strategyqa(row: Any) -> Iterator[Question]:
+    if row["facts"]:
+        yield Question(row["question"], ("yes" if row["answer"] else "no",), tuple(row["facts"]), tuple(row["facts"]))
 
 
-_READERS = {
+def _nq_open(row: Any) -> Iterator[Question]:
+    """A question and its answers, without evidence (Lee et al., ACL 2019)."""
+    yield Question(row["question"], tuple(dict.fromkeys(row["answer"])), ())
+
+
+_READERS: dict[Form, Callable[[Any], Iterator[Question]]] = {
     "squad": _squad,
     "qed": _qed,
     "hotpotqa": _hotpotqa,
+    "2wiki": _hotpotqa,  # 2WikiMultihopQA (Ho et al., COLING 2020) has HotpotQA's layout
     "musique": _musique,
     "pubmedqa": _pubmedqa,
     "strategyqa": _strategyqa,
+    "nq-open": _nq_open,
 }
+
+
+def _rows(path: Path, form: Form, first: int, last: int | None) -> list[Any]:
+    """The articles (SQuAD form) or rows of a set."""
+    data = _load(path)
+    container = {"squad": dict, "pubmedqa": dict}.get(form, list)
+    rows = data.get("data") if form == "squad" and isinstance(data, dict) else data
+    if not isinstance(data, container) or rows is None:
+        expected = 'an object with "data"' if form == "squad" else "an object" if container is dict else "a list"
+        raise SourceError("a data file has another form", where=str(path), got=type(data).__name__, expected=expected)
+    return (list(rows.values()) if isinstance(rows, dict) else rows)[first:last]
 
 
 def read_questions(path: Path, form: Form, first: int = 0, last: int | None = None) -> list[Question]:
@@ -162,16 +205,17 @@ def read_questions(path: Path, form: Form, first: int = 0, last: int | None = No
         last: Where reading stops, exclusive; the end of the file by default.
 
     Raises:
-        SourceError: when the file is missing.
+        SourceError: when the file is missing, damaged or of another form, with the row.
     """
-    data = _load(path)
-    if form == "squad":
-        data = {"data": data["data"][first:last]}
-    elif form == "pubmedqa":
-        data = dict(list(data.items())[first:last])
-    else:
-        data = data[first:last]
-    return list(_READERS[form](data))
+    found: list[Question] = []
+    for number, row in enumerate(_rows(path, form, first, last), first):
+        try:
+            found += _READERS[form](row)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise SourceError(
+                f"a row isn't of the form {form}", where=f"{path}, row {number}", got=f"{type(error).__name__}: {error}"
+            ) from error
+    return found
 
 
 def read_drafted(path: Path) -> list[Question]:
@@ -191,11 +235,9 @@ def read_sentences(path: Path, form: Form, first: int = 0, last: int | None = No
         last: End, exclusive.
         titles: Whether to put the passage's title in front, as gold evidence has it.
     """
-    data = _load(path)
-    rows = list(data.values()) if form == "pubmedqa" else data["data"] if form == "squad" else data
     found = (
         f"{title}: {sentence}" if titles and title else sentence
-        for row in rows[first:last]
+        for row in _rows(path, form, first, last)
         for title, passage in _passages(row, form)
         for _, sentence in sentences(passage)
     )
@@ -213,10 +255,36 @@ def _passages(row: Any, form: Form) -> Iterator[tuple[str, str]]:
             yield from (("", text) for text in [*row["CONTEXTS"], row["LONG_ANSWER"]])
         case "strategyqa":
             yield from (("", fact) for fact in row["facts"])
-        case "hotpotqa":
+        case "hotpotqa" | "2wiki":
             yield from ((title, " ".join(s.strip() for s in parts)) for title, parts in row["context"])
         case "musique":
             yield from ((paragraph["title"], paragraph["paragraph_text"]) for paragraph in row["paragraphs"])
+
+
+def read_passages(path: Path) -> list[str]:
+    """Every sentence of a corpus of passages, duplicates removed, in order; under its passage's title where it has one.
+
+    Args:
+        path: JSON or JSON lines, plain or gzip: objects with `text` and perhaps `title`, or one object from titles to
+            texts or lists of sentences.
+
+    Raises:
+        SourceError: when the file is missing, damaged or of another form, with the row.
+    """
+    data = _load(path)
+    rows = [{"title": title, "text": text} for title, text in data.items()] if isinstance(data, dict) else data
+    found: list[str] = []
+    for number, row in enumerate(rows):
+        try:
+            title, text = row.get("title") or "", row["text"]
+            parts = [s for _, s in sentences(text)] if isinstance(text, str) else [s.strip() for s in text if s.strip()]
+        except (KeyError, TypeError, AttributeError) as error:
+            expected = "an object with `text`, and perhaps `title`"
+            raise SourceError(
+                "a row isn't a passage", where=f"{path}, row {number}", got=repr(row)[:60], expected=expected
+            ) from error
+        found += [f"{title}: {part}" if title else part for part in parts]
+    return list(dict.fromkeys(found))
 
 
 def python_sentences() -> list[str]:

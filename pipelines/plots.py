@@ -1,4 +1,4 @@
-"""Plots as inline SVG: bars and histograms.
+"""Plots as inline SVG: bars, histograms and points.
 
 Across, all places are in percent and text is in pixels, so that a plot fits a phone as well as a screen without its
 words shrinking. Colours come from the page's classes.
@@ -7,6 +7,7 @@ words shrinking. Colours come from the page's classes.
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,6 +115,82 @@ def histogram(
         parts.append(_label(place, 11, label, "mark-text"))
     parts += [_label(place, floor + 16, label, "tick") for place, label in ticks]
     return _svg(floor + 22, title, parts)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point with an interval up and down.
+
+    Attributes:
+        label: What stands beside it.
+        x: At least 0.
+        y: From 0 to 1, like both ends of its interval.
+        low: Lower end.
+        high: Upper end.
+    """
+
+    label: str
+    x: float
+    y: float
+    low: float
+    high: float
+
+
+def scatter(points: Sequence[Point], title: str, across: str, up: str, height: int = 320) -> str:
+    """Points over a logarithmic axis that begins at 0, where it grows like `log(1 + x)`.
+
+    Args:
+        points: In any order.
+        title: What it shows, for those who do not see it.
+        across: Name of the axis from left to right.
+        up: Name of the axis from bottom to top, in percent.
+        height: Of the plot, in pixels.
+    """
+    most = max([point.x for point in points], default=1) or 1
+    top = min(1.0, math.ceil(max([point.high for point in points], default=1) * 10) / 10) or 1.0
+    floor = 26 + height
+
+    def place(x: float) -> float:
+        return 0.05 + 0.75 * math.log1p(x) / math.log1p(most)
+
+    def level(y: float) -> float:
+        return floor - height * min(y, top) / top
+
+    parts = [_label(0.0, 12, up, "tick")]
+    for step in range(round(top * 10) + 1):
+        y = level(step / 10)
+        parts.append(f'<line x1="4%" x2="100%" y1="{y:.1f}" y2="{y:.1f}" class="{"grid" if step else "axis"}"/>')
+        parts.append(f'<text x="3.4%" y="{y + 4:.1f}" class="tick end">{10 * step}</text>')
+    for tick in [0, *(m * 10**n for n in range(8) for m in (1, 3) if m * 10**n <= most)]:
+        parts.append(_label(place(tick), floor + 16, f"{tick:,}", "tick"))
+    parts.append(_label(1.0, floor + 34, across, "tick"))
+    taken: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda point: -point.y):
+        x, y = place(point.x), level(point.y)
+        told = f"{point.label}: {100 * point.y:.1f} [{100 * point.low:.1f}, {100 * point.high:.1f}] at {point.x:,.1f}"
+        beside = y + 4
+        for left, below in taken:
+            if abs(left - x) < 0.16 and beside < below + 14:
+                beside = below + 14
+        taken.append((x, beside))
+        parts.append(
+            f"<g><title>{escape(told)}</title>"
+            f'<line x1="{_percent(x)}" x2="{_percent(x)}" y1="{level(point.high):.1f}" y2="{level(point.low):.1f}" '
+            f'class="axis"/><circle cx="{_percent(x)}" cy="{y:.1f}" r="4" class="keep"/>'
+            f'<text x="{_percent(x + 0.012)}" y="{beside:.1f}" class="point">{escape(point.label)}</text></g>'
+        )
+    return _svg(max([floor + 42, *(below + 8 for _, below in taken)]), title, parts)
+
+
+def standalone(plot: str) -> str:
+    """A plot as a file of its own, with the colours that the page would give it."""
+    return plot.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", f">{_STYLE}", 1)
+
+
+_STYLE = (
+    "<style>svg{background:#fdfdfc;fill:#1c1d1f;font:13px sans-serif}.tick{fill:#65686d;font-size:12px}"
+    ".end{text-anchor:end}.axis{stroke:#65686d}.grid{stroke:#e4e4e0}.keep{fill:#2b6a8c}.point{font-size:12px}</style>"
+)
 
 
 def _label(place: float, y: int, text: str, style: str) -> str:

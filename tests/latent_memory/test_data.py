@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from latent_memory.data import cloze, python_sentences, read_questions, read_sentences, sentences
+from latent_memory.data import Form, cloze, python_sentences, read_passages, read_questions, read_sentences, sentences
 from tiers.errors import SourceError
 
 CONTEXT = "The tower stands in Paris. It was built in 1889 by Mr. Eiffel's men. Many climb it."
@@ -92,6 +92,76 @@ def test_qed_reads_json_lines_and_puts_the_title_in_front(tmp_path: Path) -> Non
     (question,) = read_questions(path, "qed")
     assert question.evidence == ("Tower: Eiffel built it .",)
     assert question.answers == ("Eiffel",)
+
+
+def test_2wiki_has_the_layout_of_hotpotqa(tmp_path: Path) -> None:
+    path = tmp_path / "2wiki.jsonl"
+    path.write_text("\n".join(json.dumps({**row, "type": "compositional", "evidences": []}) for row in HOTPOT))
+    assert read_questions(path, "2wiki") == read_questions(_write(tmp_path / "h.json.gz", HOTPOT), "hotpotqa")
+
+
+def test_nq_open_gives_questions_without_evidence(tmp_path: Path) -> None:
+    path = tmp_path / "NQ-open.dev.jsonl.gz"
+    path.write_bytes(
+        gzip.compress(json.dumps({"question": "who built it", "answer": ["Eiffel", "G. Eiffel"]}).encode())
+    )
+    (question,) = read_questions(path, "nq-open")
+    assert (question.text, question.answers) == ("who built it", ("Eiffel", "G. Eiffel"))
+    assert question.evidence == question.pool == ()
+
+
+def test_an_unanswerable_question_of_musique_is_left_out(tmp_path: Path) -> None:
+    rows = [{**MUSIQUE[0], "answerable": False, "question_decomposition": [{"paragraph_support_idx": None}]}]
+    assert read_questions(_write(tmp_path / "m.json.gz", rows), "musique") == []
+
+
+@pytest.mark.parametrize(
+    ("form", "data"), [("squad", SQUAD), ("qed", [QED]), ("hotpotqa", HOTPOT), ("musique", MUSIQUE)]
+)
+def test_a_question_knows_the_sentences_of_its_own_passages(form: Form, data: object, tmp_path: Path) -> None:
+    (question,) = read_questions(_write(tmp_path / "set.json.gz", data), form)
+    assert set(question.evidence) < set(question.pool)
+    assert set(question.pool) <= {
+        " ".join(s.split()) for s in read_sentences(tmp_path / "set.json.gz", form, titles=True)
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [{"title": "Tower", "text": "It is high. It is in Paris."}, {"text": "A river."}],
+        {"Tower": ["It is high.", " It is in Paris."], "": "A river."},
+    ],
+)
+def test_a_corpus_of_passages_is_read_by_sentence(data: object, tmp_path: Path) -> None:
+    assert read_passages(_write(tmp_path / "c.json.gz", data)) == [
+        "Tower: It is high.",
+        "Tower: It is in Paris.",
+        "A river.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("cut.json.gz", gzip.compress(b'[{"question": "who"}]' * 40)[:-12], "cut.json.gz"),
+        ("plain.json.gz", b"[]", "gzip"),
+        ("lines.jsonl", b'{"a": 1}\n\n{"a": ', "lines.jsonl, line 3"),
+        ("latin.json", '["é"]'.encode("latin-1"), "latin.json"),
+        ("one.json", b'{"question": "who"}', "a list"),
+        ("rows.json", b'[{"question": "who", "answer": ["me"]}, {"question": "who"}]', "row 1.*'answer'"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_place(name: str, content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=told):
+        read_questions(tmp_path / name, "nq-open")
+
+
+def test_a_row_that_is_no_passage_is_named(tmp_path: Path) -> None:
+    path = _write(tmp_path / "c.json.gz", [{"text": "It is high."}, {"body": "It is in Paris."}])
+    with pytest.raises(SourceError, match=r"row 1.*body"):
+        read_passages(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

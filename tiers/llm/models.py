@@ -91,7 +91,7 @@ _KNOWN = (
         note="Qwen2.5-Coder-1.5B-Instruct (Q4_K_M): 1.06 GB to download",
     ),
     KnownModel(
-        name="minilm",
+        name="all-minilm-l6-v2",
         kind="embedding",
         licence="Apache-2.0",
         repo="sentence-transformers/all-MiniLM-L6-v2",
@@ -202,6 +202,33 @@ def load_causal_lm(name: str, models: Path, threads: int = 1, dtype: str = "bflo
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.eval(), tokenizer
+
+
+def load_encoder(name: str, models: Path, dtype: str = "float32") -> tuple[Any, Any]:
+    """Loads an encoder (a BERT, say) without any head, and its tokenizer, for the CPU.
+
+    Args:
+        name: As for `model_folder`.
+        models: The folder of model weights.
+        dtype: Of the weights and the arithmetic.
+
+    Returns:
+        The model in evaluation mode, and its tokenizer.
+
+    Raises:
+        ModelError: It isn't there, or can't be loaded.
+    """
+    folder = model_folder(name, models)
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    with _quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            model = AutoModel.from_pretrained(folder, dtype=getattr(torch, dtype))
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError("the model can't be loaded", where=str(folder), got=str(error)) from error
+    return model.eval().requires_grad_(False), tokenizer
 
 
 def _target(name: str, models: Path) -> Path:

@@ -1,0 +1,1 @@
+"""Methods of others that have to be trained before they can be compared with."""
