@@ -22,6 +22,7 @@ from tiers.errors import ModelError
 from tiers.llm.models import default_models
 
 FORMAT = "latent-memory-vision/1"
+PACKAGED_VISION = Path(__file__).parent / "pretrained_images"
 
 
 class TowerConfig(BaseModel):
@@ -138,4 +139,5 @@ def load_vision(folder: Path, memory: Path = PACKAGED, models: Path | None = Non
     if state.keys() != vision.state_dict().keys():
         raise ModelError("the tower's weights don't fit", where=str(folder), got=len(state))
     vision.load_state_dict({name: value.float() for name, value in state.items()})
-    return vision.eval()
+    vision.eval()
+    return vision

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latent_memory.compressor import Compressor, Encoded
+from latent_memory.compressor import Compressor, Encoded, _single_thread
 from tiers.errors import ModelError, StageError
 
 Pixels = NDArray[np.uint8]
@@ -92,7 +92,8 @@ class Vision(nn.Module):  # type: ignore[misc]
 
     def see(self, compressor: Compressor, pictures: Sequence[Picture]) -> Encoded:
         """What a latent and a retrieval vector are made of, for each picture; `compressor` has this model's text."""
-        return compressor([picture.ids for picture in pictures], "evidence", self.look(pictures))
+        encoded: Encoded = compressor([picture.ids for picture in pictures], "evidence", self.look(pictures))
+        return encoded
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,22 @@ class Images:
         if self.vision._typed:
             rest["token_type_ids"] = kinds
         return core(attention_mask=attention_mask, position_ids=position_ids, **rest)
+
+
+def encode_images(
+    compressor: Compressor, vision: Vision, pictures: Sequence[Picture], batch: int = 16
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Latents (N, G) and retrieval vectors (N, R) of pictures in their order, as `compressor.encode` has of texts."""
+    order = sorted(range(len(pictures)), key=lambda i: len(pictures[i].ids))
+    latents = np.zeros((len(pictures), compressor.generator_head.out_features), np.float32)
+    vectors = np.zeros((len(pictures), compressor.config.retrieval_dim), np.float32)
+    with torch.inference_mode(), _single_thread():
+        for begin in range(0, len(order), batch):
+            part = order[begin : begin + batch]
+            encoded = vision.see(compressor, [pictures[i] for i in part])
+            latents[part] = compressor.latents(encoded).numpy()
+            vectors[part] = compressor.vectors(encoded).numpy()
+    return latents, vectors
 
 
 def take_apart(model: Any, processor: Any, longest: int = 128) -> tuple[Any, Vision]:

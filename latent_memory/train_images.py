@@ -15,7 +15,6 @@ import math
 import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -34,46 +33,15 @@ from latent_memory.evaluate import answer_all, answer_loss
 from latent_memory.generator import Generator, Reading, read
 from latent_memory.image_data import ImageQuestion, ImageSet, read_easy_vqa
 from latent_memory.image_model import TowerConfig, make_tower, save_vision
-from latent_memory.images import Picture, Vision
+from latent_memory.images import Picture, Vision, encode_images
 from latent_memory.pretrained import PACKAGED, load_compressor, load_generator
+from latent_memory.repeated_questions import RepeatedQuestions
 from latent_memory.train import RECONSTRUCT, run
 from tiers.errors import RecipeError
 from tiers.llm.models import default_models
 
-BATCH = 50
 LOOK = 96
 """Questions in a look at the held-out images."""
-
-
-class RepeatedQuestions(Generator):
-    """A generator that is asked few different questions often, and keeps the keys and values of each."""
-
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        super().__init__(model, tokenizer)
-        self._kept: dict[str, list[tuple[Tensor, Tensor]]] = {}
-
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def _run_questions(self, questions: Sequence[str]) -> tuple[Any, Tensor]:
-        from transformers import DynamicCache
-
-        lengths = [len(self.token_ids(question)) + len(self.middle) for question in questions]
-        new = {q: n for q, n in zip(questions, lengths, strict=True) if q not in self._kept}
-        if new:
-            layers = super()._run_questions(list(new))[0].layers
-            for row, (question, n) in enumerate(new.items()):
-                self._kept[question] = [(own.keys[row, :, -n:], own.values[row, :, -n:]) for own in layers]
-        pads = [max(lengths) - n for n in lengths]
-        cache = DynamicCache()
-        for layer, shared in enumerate(self._prefix):
-            both = []
-            for side in (0, 1):
-                own = [
-                    F.pad(self._kept[q][layer][side], (0, 0, pad, 0)) for q, pad in zip(questions, pads, strict=True)
-                ]
-                both.append(torch.cat([shared[side].expand(len(own), -1, -1, -1), torch.stack(own)], 2))
-            cache.update(*both, layer)
-        real = torch.tensor([[False] * pad + [True] * n for pad, n in zip(pads, lengths, strict=True)])
-        return cache, F.pad(real, (len(self.head), 0), value=True)
 
 
 class ImageWeights(BaseModel):
@@ -304,7 +272,7 @@ class ImageTrainer:
     def _teach(self, readings: list[Reading], captions: list[str]) -> list[Tensor]:
         """Log-probabilities of each answer's tokens where the generator reads the caption; each asked once."""
         keys = [
-            (reading.question, caption, reading.answer) for reading, caption in zip(readings, captions, strict=True)
+            (reading.question, caption, reading.answer) for reading, caption in zip(readings, captions, strict=False)
         ]
         new = [key for key in dict.fromkeys(keys) if key not in self._teacher]
         if new:
@@ -343,7 +311,8 @@ class ImageTrainer:
         if self.step < self.recipe.early:
             sums = torch.stack([rows.mean(0) for rows in self.vision.features([self.data.pictures[i] for i in images])])
             return {"held_out_words_at_1": self._hits(self._lexical(sums), self.words, images)}
-        latents, vectors = see_all(self.vision, self.compressor, [self.data.pictures[i] for i in images])
+        pictures = [self.data.pictures[i] for i in images]
+        latents, vectors = map(torch.from_numpy, encode_images(self.compressor, self.vision, pictures))
         figures = {"held_out_caption_at_1": self._hits(vectors, self.vectors, images)}
         asked = self.data.about(images)
         chosen = random.Random(0).sample(asked, min(len(asked), LOOK))
@@ -390,15 +359,6 @@ class ImageTrainer:
         self.step = state["step"]
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
-def see_all(vision: Vision, compressor: Compressor, pictures: list[Picture]) -> tuple[Tensor, Tensor]:
-    """Latents (N, G) and retrieval vectors (N, R) of pictures."""
-    seen = [vision.see(compressor, pictures[at : at + BATCH]) for at in range(0, len(pictures), BATCH)]
-    return torch.cat([compressor.latents(part) for part in seen]), torch.cat(
-        [compressor.vectors(part) for part in seen]
-    )
-
-
 def train_images(recipe: ImageTraining, out: Path, resume: bool = True, models: Path | None = None) -> Path:
     """Trains a vision tower as the recipe says.
 
@@ -416,13 +376,20 @@ def train_images(recipe: ImageTraining, out: Path, resume: bool = True, models: 
         ModelError: a model is missing.
         RecipeError: the checkpoint belongs to another recipe.
     """
-    torch.manual_seed(recipe.seed)
+    return train_tower(recipe, read_easy_vqa(recipe.images, "train"), out, resume, models)
+
+
+def train_tower(
+    recipe: ImageTraining, images: ImageSet, out: Path, resume: bool = True, models: Path | None = None
+) -> Path:
+    """`train_images` on images that have been read."""
     folder, memory = models or default_models(), recipe.memory or PACKAGED
-    images = read_easy_vqa(recipe.images, "train")
     compressor, generator = load_compressor(memory, folder), load_generator(memory, folder)
-    generator = RepeatedQuestions(generator.model, generator.tokenizer)
-    generator.model.set_attn_implementation("eager")  # twice as fast backward where most keys have no gradient
+    torch.manual_seed(recipe.seed)
     vision = make_tower(compressor.base, compressor.tokenizer, recipe.tower)
-    run(ImageTrainer(recipe, compressor, generator, vision, sights(images, vision, recipe)), out, resume)
+    generator.model.set_attn_implementation("eager")  # twice as fast backward where most keys have no gradient
+    asked = RepeatedQuestions(generator.model, generator.tokenizer)
+    trainer: Any = ImageTrainer(recipe, compressor, asked, vision, sights(images, vision, recipe))
+    run(trainer, out, resume)
     save_vision(vision, recipe.tower, memory, out / "vision")
     return out / "vision"
