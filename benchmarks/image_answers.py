@@ -70,7 +70,7 @@ def show(result: dict[str, Any]) -> None:
     features = result["context_tokens"]["image features"]
     title = (
         f"easy-VQA, test: exact match of {result['questions']} questions about {result['images']} images; the tower "
-        f"gives {features:.0f} embeddings of an image; its caption, of {found['captions']:.0f}, is found in {_cell(found)}"
+        f"gives {features:.0f} embeddings of an image; its caption, of {found['captions']:.0f}, is first in {_cell(found)}"
     )
     print_table(title, headings, rows)
 

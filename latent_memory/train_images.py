@@ -114,6 +114,15 @@ class ImageTraining(BaseModel):
     seed: int = 0
 
 
+def names_images(path: Path) -> bool:
+    """Whether a recipe is one of this module: it has the key `images`. One that can't be read is none."""
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(said, dict) and "images" in said
+
+
 def load_image_recipe(path: Path) -> ImageTraining:
     """Reads and checks a recipe.
 
