@@ -66,13 +66,11 @@ def show(result: dict[str, Any]) -> None:
         (name, *(_cell(got["differences"][name]) for got in kinds.values()), "") for name in kinds["all"]["differences"]
     ]
     headings = ("", *(f"{kind} ({got['questions']})" for kind, got in kinds.items()), "context tokens")
-    found = result["caption_at_1"]
-    features = result["context_tokens"]["image features"]
-    title = (
-        f"easy-VQA, test: exact match of {result['questions']} questions about {result['images']} images; the tower "
-        f"gives {features:.0f} embeddings of an image; its caption, of {found['captions']:.0f}, is first in {_cell(found)}"
-    )
+    title = f"easy-VQA, test: exact match of {result['questions']} questions about {result['images']} images"
     print_table(title, headings, rows)
+    found, features = result["caption_at_1"], result["context_tokens"]["image features"]
+    print(f"an image's own caption is the first of {found['captions']:.0f} in {_cell(found)} %")
+    print(f"the tower gives {features:.0f} embeddings of an image, a latent is one token")
 
 
 def _cell(interval: dict[str, float]) -> str:
