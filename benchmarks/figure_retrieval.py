@@ -4,8 +4,8 @@
 
 FOLDER is that of the package's English pages, usr/share/doc/debian-handbook/html/en-US (`apt-get download
 debian-handbook`, `dpkg -x`). The tower was taught coloured shapes of 64 x 64 pixels; these are screenshots and
-drawings, of which it has seen none. So the figure alone tells what such a tower sees there, the figure with its caption what
-the image adds to, or takes from, the words.
+drawings, of which it has seen none. So the figure alone tells what such a tower sees there, the figure with its
+caption what the image adds to, or takes from, the words.
 """
 
 from __future__ import annotations

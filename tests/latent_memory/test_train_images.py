@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from latent_memory.evaluate_images import CONDITIONS, evaluate_images
 from latent_memory.generator import Generator, Reading
@@ -16,7 +17,15 @@ from latent_memory.image_model import load_vision
 from latent_memory.images import encode_images
 from latent_memory.pretrained import load_compressor
 from latent_memory.repeated_questions import RepeatedQuestions
-from latent_memory.train_images import ImageTrainer, ImageTraining, ImageWeights, load_image_recipe, train_tower
+from latent_memory.train_images import (
+    ImageTrainer,
+    ImageTraining,
+    ImageWeights,
+    load_image_recipe,
+    names_images,
+    train_tower,
+)
+from pipelines.cli import app
 from tiers.errors import ModelError, RecipeError
 
 COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -170,6 +179,16 @@ def test_a_wrong_key_in_a_recipe_is_named(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("images: x\ntower: {layerz: 3}\n")
     with pytest.raises(RecipeError, match=r"tower\.layerz"):
         load_image_recipe(tmp_path / "r.yaml")
+
+
+def test_the_command_trains_a_tower_where_the_recipe_names_images(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"images: {tmp_path / 'nowhere.whl'}\n")
+    result = CliRunner().invoke(app, ["train-memory", str(recipe), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "the images aren't here" in result.output
+    assert not names_images(Path(__file__))
+    assert not names_images(tmp_path / "nowhere.yaml")
 
 
 def test_the_recipe_at_hand_is_valid() -> None:
