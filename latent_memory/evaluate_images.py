@@ -1,4 +1,8 @@
-"""What latents of images are worth: answers from them, against nothing, captions, and other images' latents."""
+"""What latents of images are worth: answers from them, against nothing, captions, and other images' latents.
+
+`latent, unread` leaves the reader out: the frozen generator has the latent as an input and nothing else. The
+caption's latent is what the text memory makes of a true caption.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,8 @@ from latent_memory.image_data import ImageQuestion, ImageSet
 from latent_memory.images import Vision, encode_images
 from latent_memory.store import quantise
 
-CONDITIONS = ("none", "caption", "latent", "latent, unread", "shuffled")
-READ = {"latent", "shuffled"}
+CONDITIONS = ("none", "caption", "caption's latent", "latent", "latent, unread", "shuffled")
+READ = {"caption's latent", "latent", "shuffled"}
 """Where the reader helps the generator."""
 COMPARED = (("latent", "none"), ("latent", "shuffled"), ("latent, unread", "none"), ("latent", "caption"))
 MAX_TOKENS = 4
@@ -52,12 +56,16 @@ def evaluate_images(
     number_of = {caption: number for number, caption in enumerate(sorted(set(images.captions)))}
     other = derangement([[number_of[images.captions[q.image]]] for q in questions])  # an image that shows another thing
     captions = {image: generator.embed(images.captions[image]) for image in shown}
+    said = sorted({images.captions[image] for image in shown})
+    compressed = dict(zip(said, torch.from_numpy(encode(compressor, said, "evidence")[0]), strict=True))
 
     def context(condition: str, number: int) -> Tensor | None:
         if condition == "none":
             return None
         if condition == "caption":
             return captions[questions[number].image]
+        if condition == "caption's latent":
+            return compressed[images.captions[questions[number].image]][None]
         chosen = other[number] if condition == "shuffled" else number
         return stored[questions[chosen].image][None]
 

@@ -16,10 +16,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional as F
 
-from latent_memory.images import Picture, Pixels, Prepare, Vision, caption_ids
+from latent_memory.images import Picture, Pixels, Prepare, Vision, caption_ids, take_apart
 from latent_memory.pretrained import PACKAGED, load_compressor, read_manifest
 from tiers.errors import ModelError
-from tiers.llm.models import default_models
+from tiers.llm.models import default_models, model_folder
 
 FORMAT = "latent-memory-vision/1"
 PACKAGED_VISION = Path(__file__).parent / "pretrained_images"
@@ -52,6 +52,32 @@ class TowerConfig(BaseModel):
     def places(self) -> int:
         """Embeddings of an image."""
         return (self.size // self.patch // self.joined) ** 2
+
+
+def load_image_text_model(
+    name: str, models: Path, dtype: str = "bfloat16", longest: int = 128
+) -> tuple[Any, Any, Vision]:
+    """Loads an image-text model: a base for `Compressor`, its tokenizer, and its image half.
+
+    Args:
+        name: As for `tiers.llm.models.model_folder`.
+        models: The folder of model weights.
+        dtype: Of the weights and the arithmetic.
+        longest: Longest caption in tokens.
+
+    Raises:
+        ModelError: it isn't there, can't be loaded, or reads no images.
+    """
+    folder = model_folder(name, models)
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(folder)
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=getattr(torch, dtype))
+    except (ImportError, OSError, ValueError, KeyError) as error:  # some processors want torchvision
+        raise ModelError("the image-text model can't be loaded", where=str(folder), got=str(error)) from error
+    base, vision = take_apart(model.eval(), processor, longest)
+    return base, processor.tokenizer, vision
 
 
 def make_tower(text: Any, tokenizer: Any, config: TowerConfig, longest: int = 128) -> Vision:
