@@ -17,7 +17,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +30,9 @@ from torch.nn import functional as F
 from latent_memory.data import sentences
 from latent_memory.reader import Reader
 from tiers.errors import ModelError, StageError
+
+if TYPE_CHECKING:
+    from latent_memory.images import Images
 
 Adapter = Literal["evidence", "query"]
 
@@ -249,8 +253,8 @@ class Compressor(nn.Module):  # type: ignore[misc]
     def _length(self, text: str) -> int:
         return len(self.tokenizer(f" {text.strip()}", add_special_tokens=False)["input_ids"])
 
-    def forward(self, ids: Sequence[Sequence[int]], adapter: Adapter) -> Encoded:
-        """What both outputs are made of, for each text.
+    def forward(self, ids: Sequence[Sequence[int]], adapter: Adapter, images: Images | None = None) -> Encoded:
+        """What both outputs are made of, for each text; `images` stand where it has an image's places.
 
         Rows are padded on the left and positions count real tokens only, so that a latent doesn't depend on its batch.
         """
@@ -260,9 +264,12 @@ class Compressor(nn.Module):  # type: ignore[misc]
         ids_BT = torch.tensor([[pad] * (length - len(row)) + list(row) for row in ids])
         mask_BT = torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in ids])
         embedded_BTH = self.base.get_input_embeddings()(ids_BT)
+        run = self.base
+        if images is not None:
+            embedded_BTH, run = images.place(ids_BT, mask_BT, embedded_BTH), partial(images.run, ids_BT)
         memory_BTH = self.memory_token.to(embedded_BTH.dtype).expand(len(ids), 1, -1)
         whole_BT = F.pad(mask_BT, (0, 1), value=True)
-        states_BTH = self.base(
+        states_BTH = run(
             inputs_embeds=torch.cat([embedded_BTH, memory_BTH], 1),
             attention_mask=whole_BT.long(),
             position_ids=(whole_BT.long().cumsum(1) - 1).clamp(min=0),

@@ -284,12 +284,16 @@ def train_memory(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as configs/memory_text.yaml.")],
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints, metrics, and the compressor.")],
 ) -> None:
-    """Train a compressor, going on from its last checkpoint."""
+    """Train a compressor, or a vision tower where the recipe names images, going on from the last checkpoint."""
     from latent_memory.train import train
+    from latent_memory.train_images import load_image_recipe, names_images, train_images
     from latent_memory.training_recipe import load_recipe
     from tiers.llm.models import default_models
 
     with _failing_well():
+        if names_images(recipe):
+            typer.echo(f"trained: {train_images(load_image_recipe(recipe), folder, models=default_models())}")
+            return
         typer.echo(f"trained: {train(load_recipe(recipe), folder, models=default_models())}")
 
 

@@ -1,0 +1,404 @@
+"""Teaches a text memory to see: a vision tower in front of a trained compressor, all of which stays as it is.
+
+Images and texts then share one latent space, one index, one reader and one frozen generator. Trained is the tower
+alone, in two parts. At first an image's mean embedding has to be nearer to its own caption's words than to those of
+other captions (as in CLIP: Radford et al., arXiv:2103.00020, section 2.3, against a fixed text side), which costs the
+tower's own arithmetic only. Then the image's latent has to answer questions in the frozen generator, to
+say what the generator says when it reads the caption, to give the caption back, and to be found by it.
+
+A step's batch follows from the seed and the step alone, so that a resumed run sees what an unbroken one would have.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+from torch.nn import functional as F
+
+from latent_memory import objectives
+from latent_memory.compressor import Compressor, encode
+from latent_memory.data import Question
+from latent_memory.evaluate import answer_all, answer_loss
+from latent_memory.generator import Generator, Reading, read
+from latent_memory.image_data import ImageQuestion, ImageSet, read_easy_vqa
+from latent_memory.image_model import TowerConfig, make_tower, save_vision
+from latent_memory.images import Picture, Vision, encode_images
+from latent_memory.pretrained import PACKAGED, load_compressor, load_generator
+from latent_memory.repeated_questions import RepeatedQuestions
+from latent_memory.train import RECONSTRUCT, run
+from tiers.errors import RecipeError
+from tiers.llm.models import default_models
+
+LOOK = 96
+"""Questions in a look at the held-out images."""
+
+
+class ImageWeights(BaseModel):
+    """Weights of the terms of the loss.
+
+    Attributes:
+        early: An image's mean embedding finds its caption's words.
+        answer: The gold answer, from the latent as an input alone.
+        read: The gold answer, with the reader's help.
+        distillation: The generator's own distribution when it reads the caption, where that gives the gold answer.
+        reconstruction: The caption, from the latent.
+        contrastive: The image's vector finds its caption's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    early: float = Field(default=1.0, ge=0)
+    answer: float = Field(default=0.5, ge=0)
+    read: float = Field(default=1.0, ge=0)
+    distillation: float = Field(default=0.3, ge=0)
+    reconstruction: float = Field(default=0.1, ge=0)
+    contrastive: float = Field(default=0.2, ge=0)
+
+
+class ImageTraining(BaseModel):
+    """A training run of a vision tower, all of it.
+
+    Attributes:
+        images: The set of images, as `image_data.read_easy_vqa` reads it, from the working folder.
+        memory: Folder of the trained text memory that learns to see; the packaged one where none is given.
+        tower: Sizes of the tower.
+        weights: Weights of the terms of the loss.
+        held_out: Images of the training part that are never trained on.
+        early: First steps, which train on captions' words alone.
+        early_images: Images in such a step.
+        questions: Questions in a later step, each about an image of its own.
+        distilled: Of them those that the teacher answers too.
+        reconstructed: Captions in such a step that are given back.
+        temperature: Of the contrastive losses.
+        steps: Optimiser steps.
+        stop: Step at which the run ends, where that is before its schedule does.
+        warmup: Steps of linear warm-up; a cosine follows, in both parts.
+        rate: Peak learning rate.
+        weight_decay: AdamW's.
+        clip: Largest norm of the gradient.
+        checkpoint_every: Steps between checkpoints, and looks at the held-out images.
+        seed: Of everything that is drawn.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: Path
+    memory: Path | None = None
+    tower: TowerConfig = TowerConfig()
+    weights: ImageWeights = ImageWeights()
+    held_out: int = Field(default=200, ge=2)
+    early: int = Field(default=600, ge=0)
+    early_images: int = Field(default=128, ge=2)
+    questions: int = Field(default=24, ge=3)
+    distilled: int = Field(default=6, ge=0)
+    reconstructed: int = Field(default=3, ge=0)
+    temperature: float = Field(default=0.07, gt=0)
+    steps: int = Field(default=1000, ge=1)
+    stop: int | None = Field(default=None, ge=1)
+    warmup: int = Field(default=30, ge=0)
+    rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    checkpoint_every: int = Field(default=100, ge=1)
+    seed: int = 0
+
+
+def names_images(path: Path) -> bool:
+    """Whether a recipe is one of this module: it has the key `images`. One that can't be read is none."""
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(said, dict) and "images" in said
+
+
+def load_image_recipe(path: Path) -> ImageTraining:
+    """Reads and checks a recipe.
+
+    Raises:
+        RecipeError: naming every key that is wrong.
+    """
+    try:
+        return ImageTraining.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError("the training recipe can't be read", where=str(path), got=str(error)) from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise RecipeError("the training recipe is not valid", where=str(path), got=wrong) from error
+
+
+@dataclass(frozen=True)
+class Sights:
+    """What is trained on: pictures, what they show, and the numbers of those that are trained on or held out."""
+
+    pictures: list[Picture]
+    captions: list[str]
+    questions: list[ImageQuestion]
+    trained: list[int]
+    held_out: list[int]
+
+    def about(self, images: list[int]) -> list[ImageQuestion]:
+        """All questions about some images."""
+        chosen = set(images)
+        return [question for question in self.questions if question.image in chosen]
+
+
+def sights(images: ImageSet, vision: Vision, recipe: ImageTraining) -> Sights:
+    """Images with a caption, some of them held out."""
+    known = [number for number, caption in enumerate(images.captions) if caption]
+    random.Random(recipe.seed).shuffle(known)
+    pictures = [vision.prepare(pixels, "") for pixels in images.pixels]
+    held_out, trained = known[: recipe.held_out], known[recipe.held_out :]
+    return Sights(pictures, images.captions, images.questions, trained, held_out)
+
+
+class ImageTrainer:
+    """Model, optimiser and data of a run; `train.run` drives it."""
+
+    rank = 0
+
+    def __init__(
+        self, recipe: ImageTraining, compressor: Compressor, generator: Generator, vision: Vision, data: Sights
+    ) -> None:
+        self.recipe, self.compressor, self.generator, self.vision, self.data = (
+            recipe,
+            compressor,
+            generator,
+            vision,
+            data,
+        )
+        vision.requires_grad_(True)
+        self.optimizer = torch.optim.AdamW(
+            vision.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
+        )
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
+        self.step = 0
+        self.by_kind: dict[str, list[ImageQuestion]] = defaultdict(list)
+        for question in data.about(data.trained):
+            self.by_kind[question.kind].append(question)
+        self.said = sorted({data.captions[number] for number in data.trained})
+        _, vectors = encode(compressor, self.said, "evidence")
+        self.vectors, self.words = torch.from_numpy(vectors), self._words(self.said)
+        asked = sorted({question.text for question in data.about([*data.trained, *data.held_out])})
+        latents, _ = encode(compressor, asked, "query")
+        self.asked = dict(zip(asked, torch.from_numpy(latents), strict=True))
+        self._teacher: dict[tuple[str, str, tuple[int, ...]], Tensor] = {}
+
+    def _rate(self, step: int) -> float:
+        """Linear warm-up, then a cosine down to a twentieth, once for each part of the run."""
+        recipe = self.recipe
+        first, last = (0, recipe.early) if step < recipe.early else (recipe.early, recipe.steps)
+        done, whole = step - first, max(1, last - first - recipe.warmup)
+        if done < recipe.warmup:
+            return (done + 1) / recipe.warmup
+        return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, (done - recipe.warmup) / whole)))
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _words(self, texts: list[str]) -> Tensor:
+        """Captions as the retrieval head sees their words alone, (N, R)."""
+        rows = [torch.tensor(row) for row in self.compressor.tokenize(texts)]
+        embedding, salience = self.compressor.base.get_input_embeddings().weight, self.compressor.salience
+        return self._lexical(torch.stack([salience[ids].softmax(0) @ embedding[ids].float() for ids in rows]))
+
+    def _lexical(self, sums: Tensor) -> Tensor:
+        return F.normalize(self.compressor.retrieval_norm(self.compressor.retrieval_head(sums)), dim=-1)
+
+    def _found(self, queries: Tensor, evidence: Tensor, images: list[int]) -> Tensor:
+        """The contrastive loss of images against all captions."""
+        positive = torch.tensor([[self.data.captions[i] == text for text in self.said] for i in images])
+        return objectives.contrastive(queries, evidence, positive, positive, self.recipe.temperature)
+
+    def early_losses(self, rng: random.Random) -> dict[str, Tensor]:
+        """The loss of an early step."""
+        images = rng.sample(self.data.trained, min(len(self.data.trained), self.recipe.early_images))
+        features = self.vision.features([self.data.pictures[i] for i in images])
+        sums = self._lexical(torch.stack([rows.mean(0) for rows in features]))
+        return {"early": self._found(sums, self.words, images)}
+
+    def draw(self, rng: random.Random) -> list[ImageQuestion]:
+        """Questions of a later step: as many of each kind, no two about one image."""
+        chosen: dict[int, ImageQuestion] = {}
+        kinds = sorted(self.by_kind)
+        while len(chosen) < self.recipe.questions:
+            question = rng.choice(self.by_kind[kinds[len(chosen) % len(kinds)]])
+            chosen.setdefault(question.image, question)
+        return list(chosen.values())
+
+    def losses(self, rng: random.Random) -> dict[str, Tensor]:
+        """Every term of a later step's loss, unweighted."""
+        weights, generator = self.recipe.weights, self.generator
+        questions = self.draw(rng)
+        images = [question.image for question in questions]
+        encoded = self.vision.see(self.compressor, [self.data.pictures[i] for i in images])
+        latents = self.compressor.latents(encoded)
+        readings = [
+            Reading(q.text, z[None], generator.answer_ids(q.answer), self.asked[q.text])
+            for q, z in zip(questions, latents, strict=True)
+        ]
+        captions = [self.data.captions[i] for i in images]
+        targets = torch.tensor([token for reading in readings for token in reading.answer])
+        states = generator.states(readings)
+        logits = generator.logits(states)
+        found = {"answer": objectives.cross_entropy(logits, targets)}
+        if weights.read:
+            change = generator.logits(read(self.compressor.reader, states, readings))
+            found["read"] = objectives.cross_entropy(logits + change, targets)
+        if weights.distillation and self.recipe.distilled:
+            found["distillation"] = self._distil(logits, readings[: self.recipe.distilled], captions)
+        if weights.reconstruction and self.recipe.reconstructed:
+            rows = [
+                Reading(RECONSTRUCT, z[None], generator.answer_ids(caption))
+                for z, caption in zip(latents[: self.recipe.reconstructed], captions, strict=False)
+            ]
+            wanted = torch.tensor([token for row in rows for token in row.answer])
+            found["reconstruction"] = objectives.cross_entropy(generator.logits(generator.states(rows)), wanted)
+        if weights.contrastive:
+            found["contrastive"] = self._found(self.compressor.vectors(encoded), self.vectors, images)
+        return found
+
+    def _distil(self, logits: Tensor, readings: list[Reading], captions: list[str]) -> Tensor:
+        """The divergence from the generator that reads the captions, on the rows that it answers as it should."""
+        lengths = [len(reading.answer) for reading in readings]
+        rows: list[Tensor] = []
+        parts = logits[: sum(lengths)].split(lengths)
+        for part, reading, taught in zip(parts, readings, self._teach(readings, captions), strict=True):
+            if taught.argmax(1).tolist() == list(reading.answer):
+                top = taught.topk(64)
+                rows.append(objectives.distillation(part, top.indices, top.values))
+        return torch.stack(rows).mean() if rows else logits.sum() * 0
+
+    def _teach(self, readings: list[Reading], captions: list[str]) -> list[Tensor]:
+        """Log-probabilities of each answer's tokens where the generator reads the caption; each asked once."""
+        keys = [
+            (reading.question, caption, reading.answer) for reading, caption in zip(readings, captions, strict=False)
+        ]
+        new = [key for key in dict.fromkeys(keys) if key not in self._teacher]
+        if new:
+            with torch.no_grad():
+                rows = [Reading(question, self.generator.embed(caption), answer) for question, caption, answer in new]
+                logprobs = self.generator.score(rows).log_softmax(-1).split([len(row.answer) for row in rows])
+            self._teacher.update(zip(new, logprobs, strict=True))
+        return [self._teacher[key] for key in keys]
+
+    def train_step(self) -> dict[str, float]:
+        """One optimiser step; returns its losses."""
+        started = time.process_time()
+        rng = random.Random(f"{self.recipe.seed}/{self.step}")
+        losses = self.early_losses(rng) if self.step < self.recipe.early else self.losses(rng)
+        weights = self.recipe.weights.model_dump()
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.compressor.zero_grad(set_to_none=True)
+        norm = torch.nn.utils.clip_grad_norm_(self.vision.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.step += 1
+        return {
+            "step": self.step,
+            "loss": round(total.item(), 5),
+            **{name: round(loss.item(), 5) for name, loss in losses.items()},
+            "norm": round(float(norm), 3),
+            "cpu_seconds": round(time.process_time() - started, 3),
+        }
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def validate(self) -> dict[str, float]:
+        """On the held-out images: exact answers for each kind of question, the loss from own and others' latents."""
+        images = self.data.held_out
+        if self.step < self.recipe.early:
+            sums = torch.stack([rows.mean(0) for rows in self.vision.features([self.data.pictures[i] for i in images])])
+            return {"held_out_words_at_1": self._hits(self._lexical(sums), self.words, images)}
+        pictures = [self.data.pictures[i] for i in images]
+        latents, vectors = map(torch.from_numpy, encode_images(self.compressor, self.vision, pictures))
+        figures = {"held_out_caption_at_1": self._hits(vectors, self.vectors, images)}
+        asked = self.data.about(images)
+        chosen = random.Random(0).sample(asked, min(len(asked), LOOK))
+        row = {image: at for at, image in enumerate(images)}
+        questions = [Question(q.text, (q.answer,), ("",)) for q in chosen]
+        queries = torch.stack([self.asked[q.text] for q in chosen])
+        own = [latents[row[q.image]][None] for q in chosen]
+        others = [latents[row[q.image] - 1][None] for q in chosen]
+        reader = (self.compressor.reader, queries)
+        for name, contexts in (("", own), ("_shuffled", others)):
+            figures[f"held_out{name}"] = fmean(answer_loss(self.generator, questions, contexts, *reader))
+        exact = answer_all(self.generator, questions, own, *reader).exact
+        for kind in sorted(self.by_kind):
+            right = [hit for hit, q in zip(exact, chosen, strict=True) if q.kind == kind]
+            figures[f"held_out_{kind}"] = fmean(right) if right else 0.0
+        return {name: round(figure, 4) for name, figure in figures.items()}
+
+    def _hits(self, vectors: Tensor, captions: Tensor, images: list[int]) -> float:
+        """How often an image's nearest caption is its own."""
+        best = (vectors @ captions.T).argmax(1).tolist()
+        return fmean(self.said[b] == self.data.captions[i] for b, i in zip(best, images, strict=True))
+
+    def save(self, folder: Path) -> None:
+        """Writes a checkpoint that `load` continues from."""
+        state = {
+            "step": self.step,
+            "model": self.vision.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "recipe": self.recipe.model_dump_json(),
+        }
+        partial = folder / "checkpoint.pt.tmp"
+        torch.save(state, partial)
+        partial.replace(folder / "checkpoint.pt")
+
+    def load(self, folder: Path) -> None:
+        """Continues from a checkpoint."""
+        state: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True)
+        if state["recipe"] != self.recipe.model_dump_json():
+            raise RecipeError("the checkpoint belongs to another recipe", where=str(folder), hint="Give another --out")
+        self.vision.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.step = state["step"]
+
+
+def train_images(recipe: ImageTraining, out: Path, resume: bool = True, models: Path | None = None) -> Path:
+    """Trains a vision tower as the recipe says.
+
+    Args:
+        recipe: What to train on what.
+        out: Folder for `checkpoint.pt`, `metrics.jsonl` and, at the end, the tower in `vision/`.
+        resume: Go on from the checkpoint in `out` if there is one; the losses are those of an unbroken run.
+        models: Folder of model weights.
+
+    Returns:
+        The folder of the tower, for `image_model.load_vision`.
+
+    Raises:
+        SourceError: the images are missing.
+        ModelError: a model is missing.
+        RecipeError: the checkpoint belongs to another recipe.
+    """
+    return train_tower(recipe, read_easy_vqa(recipe.images, "train"), out, resume, models)
+
+
+def train_tower(
+    recipe: ImageTraining, images: ImageSet, out: Path, resume: bool = True, models: Path | None = None
+) -> Path:
+    """`train_images` on images that have been read."""
+    folder, memory = models or default_models(), recipe.memory or PACKAGED
+    compressor, generator = load_compressor(memory, folder), load_generator(memory, folder)
+    torch.manual_seed(recipe.seed)
+    vision = make_tower(compressor.base, compressor.tokenizer, recipe.tower)
+    generator.model.set_attn_implementation("eager")  # twice as fast backward where most keys have no gradient
+    asked = RepeatedQuestions(generator.model, generator.tokenizer)
+    trainer: Any = ImageTrainer(recipe, compressor, asked, vision, sights(images, vision, recipe))
+    run(trainer, out, resume)
+    save_vision(vision, recipe.tower, memory, out / "vision")
+    return out / "vision"
