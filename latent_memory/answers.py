@@ -11,8 +11,9 @@ from latent_memory.confidence import Curve, confidence
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from latent_memory.compressor import Compressor
     from latent_memory.generator import Generated, Generator, Reading
-    from latent_memory.reader import Reader
+    from latent_memory.reader import Asked, Latents, Reader
 
 TOGETHER = 16
 """Questions that are answered in one batch."""
@@ -75,10 +76,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Found:
-    """A question, its own latent (G,), and the rows of the store that search gave for it, best first."""
+    """A question, as it is and as the reader knows it, and the rows that search gave for it, best first."""
 
     question: str
-    asked: Tensor
+    asked: Asked
     rows: list[dict[str, Any]]
 
 
@@ -97,7 +98,7 @@ def as_evidence(row: dict[str, Any]) -> Evidence:
 
 def answer_each(
     generator: Generator,
-    reader: Reader,
+    compressor: Compressor,
     found: Sequence[Found],
     curves: Mapping[str, Curve],
     raw: bool = False,
@@ -108,15 +109,15 @@ def answer_each(
 
     Args:
         generator: Frozen.
-        reader: Reads latents a second time.
+        compressor: What the latents were made with; its reader reads them a second time.
         found: The questions and their evidence.
         curves: What makes a log-probability a confidence, by mode.
         raw: Whether the generator reads the evidence's text instead of its latents.
         max_tokens: The longest answer.
         on_text: Hears each piece of text as soon as it is said.
     """
-    readings = [reading_of(generator, one, raw) for one in found]
-    said = _said(generator, None if raw else reader, readings, max_tokens, on_text)
+    readings = [reading_of(generator, compressor, one, raw) for one in found]
+    said = _said(generator, compressor.reader, readings, max_tokens, on_text)
     modes = ["nothing" if not one.rows else "raw" if raw else "latents" for one in found]
     return [
         Answer(
@@ -135,25 +136,29 @@ def answer_each(
     ]
 
 
-def reading_of(generator: Generator, found: Found, raw: bool) -> Reading:
+def reading_of(generator: Generator, compressor: Compressor, found: Found, raw: bool) -> Reading:
     """A question with its evidence as the generator reads it: the latents, or with `raw` the text."""
     import numpy as np
     import torch
 
+    from latent_memory.compressor import together
     from latent_memory.generator import Reading
 
+    context: Tensor | Latents | None
     if not found.rows:
         context = None
     elif raw:
         context = generator.embed(" ".join(row["text"] for row in found.rows))
     else:
         scales = np.array([[row["scale"]] for row in found.rows], np.float32)
-        context = torch.from_numpy(np.array([row["latent"] for row in found.rows], np.float32) * scales)
+        codes = torch.from_numpy(np.array([row["latent"] for row in found.rows], np.float32) * scales)
+        with torch.inference_mode():
+            context = together(compressor.latents(codes))
     return Reading(found.question, context, asked=found.asked)
 
 
 def _said(
-    generator: Generator, reader: Reader | None, readings: Sequence[Reading], max_tokens: int, on_text: OnText | None
+    generator: Generator, reader: Reader, readings: Sequence[Reading], max_tokens: int, on_text: OnText | None
 ) -> list[Generated]:
     """What the generator says of each reading, in batches of similar length."""
     order = sorted(range(len(readings)), key=lambda i: 0 if (c := readings[i].context) is None else len(c))

@@ -1,15 +1,16 @@
 """One latent per evidence, one per query: a frozen causal LM with LoRA, a memory token and three heads.
 
 Legend of shape suffixes: B batch, T tokens, H hidden size of the compressor, G hidden size of the generator,
-R retrieval dimension, K pooling heads.
+R retrieval dimension, L latents of one piece of evidence, S slots of a latent, W size of a slot, C = L S W size of a
+code.
 
 Source of the layout: Zheng et al., "One Token per Multimodal Evidence" (Latent Memory, arXiv 2606.10572): a learned
 memory token *behind* the evidence, separate LoRA adapters for evidence and queries on one base, a retrieval head
 (linear, LayerNorm, L2) that both share, a projection into the generator's space. Ours differs in four points, each
-for sample efficiency: the latent starts as a salience-weighted sum of the evidence's own input embeddings, to which
-the memory token's state is added as a learned residual, and so does the retrieval vector, whitened; only the first
-`depth` layers of the base are used; the latent is scaled to the norm of the generator's embeddings instead of a free
-LayerNorm; and a reader (`latent_memory.reader`) reads it a second time at the generator's output.
+for sample efficiency: what is stored of evidence is a code that keeps its words apart (`latent_memory.slots`), from
+which the generator's latent is projected; the retrieval vector starts as a salience-weighted, whitened sum of the
+evidence's embeddings, to which the memory token's state is added; only the first `depth` layers of the base are used;
+and a reader (`latent_memory.reader`) reads the code a second time at the generator's output.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from latent_memory.data import sentences
-from latent_memory.reader import Reader
+from latent_memory.reader import Asked, Latents, Reader, ReaderConfig
+from latent_memory.slots import Slots, Words, inverse, rotation, turned, whitening
 from tiers.errors import ModelError, StageError
 
 if TYPE_CHECKING:
@@ -45,7 +48,10 @@ class CompressorConfig(BaseModel):
         lora_from: First layer with LoRA; below it nothing is trained and no gradient flows.
         lora_rank: Rank of both adapters.
         lora_alpha: LoRA scale is `lora_alpha / lora_rank`.
-        heads: Pooling heads over the evidence's tokens.
+        latents: L, latents (tokens of the generator) for a piece of evidence.
+        slots: S.
+        slot_size: W.
+        reader: Sizes of the reader.
         retrieval_dim: Length of a retrieval vector.
         max_tokens: Longest evidence or query in tokens; longer text is an error, never cut.
         split_tokens: What `split` cuts long evidence into: the length that a latent was trained to hold.
@@ -57,49 +63,52 @@ class CompressorConfig(BaseModel):
     lora_from: int = Field(default=4, ge=0)
     lora_rank: int = Field(default=16, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
-    heads: int = Field(default=4, ge=1)
+    latents: int = Field(default=1, ge=1)
+    slots: int = Field(default=16, ge=1)
+    slot_size: int = Field(default=56, ge=8)
+    reader: ReaderConfig = ReaderConfig()
     retrieval_dim: int = Field(default=384, ge=8)
     max_tokens: int = Field(default=128, ge=8)
     split_tokens: int = Field(default=56, ge=8)
 
+    @property
+    def code_size(self) -> int:
+        """C, numbers that are stored of a piece of evidence for the generator and its reader."""
+        return self.latents * self.slots * self.slot_size
+
 
 class Encoded(NamedTuple):
-    """A batch of texts inside the compressor, each part (B, H) in float32.
+    """A batch of texts inside the compressor, in float32.
 
     Attributes:
-        pooled: Learned pooling over tokens.
-        lexical: Embeddings summed by salience alone, with nothing learned.
-        memory: Hidden state at the memory token.
+        code: What is stored, (B, C).
+        lexical: Embeddings summed by salience alone, with nothing learned, (B, H).
+        memory: Hidden state at the memory token, (B, H).
     """
 
-    pooled: Tensor
+    code: Tensor
     lexical: Tensor
     memory: Tensor
 
 
-class Pooling(nn.Module):  # type: ignore[misc]
-    """Sums token embeddings and states with learned attention, `heads` times, each through its own map.
+class States(NamedTuple):
+    """A batch of texts inside the base, padded on the left.
 
-    The first head starts as the identity on embeddings, weighted by `salience`; the others start near zero.
+    Attributes:
+        embedded: Input embeddings, (B, T, H).
+        states: Hidden states of the last layer that is used, (B, T, H).
+        memory: That of the memory token, (B, H).
+        weights: Salience of each token, (B, T); 0 at padding.
+        places: Place of each token in its word, (B, T).
+        words: Number of its word, (B, T).
     """
 
-    def __init__(self, hidden: int, heads: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(hidden, elementwise_affine=False)
-        self.queries = nn.Parameter(torch.zeros(heads, hidden))
-        self.values = nn.Parameter(torch.zeros(heads, 2 * hidden, hidden))
-        with torch.no_grad():
-            self.values[0, :hidden] = torch.eye(hidden)
-            nn.init.normal_(self.queries[1:], std=hidden**-0.5)
-            nn.init.normal_(self.values[1:, :hidden], std=0.3 * hidden**-0.5)
-
-    def forward(self, embedded_BTH: Tensor, states_BTH: Tensor, salience_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        """Returns the pooled evidence, (B, H)."""
-        states_BTH = self.norm(states_BTH)
-        scores_BKT = torch.einsum("bth,kh->bkt", states_BTH, self.queries) + salience_BT[:, None]
-        weights_BKT = scores_BKT.masked_fill(~mask_BT[:, None], float("-inf")).softmax(-1)
-        pooled_BKH = torch.einsum("bkt,bth->bkh", weights_BKT, torch.cat([embedded_BTH, states_BTH], -1))
-        return torch.einsum("bkh,khd->bd", pooled_BKH, self.values)
+    embedded: Tensor
+    states: Tensor
+    memory: Tensor
+    weights: Tensor
+    places: Tensor
+    words: Tensor
 
 
 class Compressor(nn.Module):  # type: ignore[misc]
@@ -114,6 +123,8 @@ class Compressor(nn.Module):  # type: ignore[misc]
     """
 
     salience: Tensor
+    checkpointed = False
+    """Whether the base's activations are computed again for the gradient instead of kept."""
 
     def __init__(
         self, base: Any, tokenizer: Any, config: CompressorConfig, generator_hidden: int, latent_norm: float
@@ -145,28 +156,55 @@ class Compressor(nn.Module):  # type: ignore[misc]
         hidden = self.base.config.hidden_size
         embeddings = self.base.get_input_embeddings().weight
         self.register_buffer("salience", torch.zeros(len(embeddings)))
+        self.words = Words(tokenizer)
         self.memory_token = nn.Parameter(embeddings.float().mean(0).detach().clone())
-        self.pooling = Pooling(hidden, config.heads)
-        self.residual = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, hidden))
-        self.generator_head = nn.Linear(hidden, generator_hidden)
+        self.slots = Slots(hidden, config.latents * config.slots, config.slot_size)
+        self.generator_head = nn.Linear(config.slots * config.slot_size, generator_hidden)
         self.log_norm = nn.Parameter(torch.tensor(float(latent_norm)).log())
         self.retrieval_head = nn.Linear(hidden, config.retrieval_dim)
         self.retrieval_residual = nn.Linear(hidden, config.retrieval_dim, bias=False)
         self.retrieval_norm = nn.LayerNorm(config.retrieval_dim)
-        self.reader = Reader(generator_hidden)
+        self.reader = Reader(generator_hidden, config.slot_size, config.reader)
         self._start_heads()
         self._use("evidence")
 
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _start_heads(self) -> None:
-        """Both outputs start as sums of embeddings: residuals are silent, the generator's head keeps angles."""
-        with torch.no_grad():
-            self.residual[-1].weight.zero_()
-            self.residual[-1].bias.zero_()
-            nn.init.orthogonal_(self.generator_head.weight)
-            self.generator_head.bias.zero_()
-            if self.generator_head.in_features == self.generator_head.out_features:
-                nn.init.eye_(self.generator_head.weight)
+        """Both outputs start as sums of embeddings."""
+        table = self.base.get_input_embeddings().weight
+        self.slots.start(table)
+        nn.init.orthogonal_(self.generator_head.weight)
+        nn.init.zeros_(self.generator_head.bias)
         self.start_retrieval()
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def start_for(self, embedding: Tensor, head: Tensor, tokenizer: Any) -> None:
+        """Starts what speaks to a generator: latents as sums of its embeddings, and a reader that can spell.
+
+        Args:
+            embedding: The generator's input embeddings, (V, G).
+            head: The weights of its output head, (V, G).
+            tokenizer: The generator's.
+        """
+        features = self._features_of(tokenizer, len(embedding))
+        self.reader.start(features, embedding, head)
+        table, centred = embedding.float() - embedding.float().mean(0), features - features.mean(0)
+        back = table.T @ centred @ inverse(centred.T @ centred)  # the least squares from features to embeddings, (G, W)
+        self.generator_head.weight.copy_(back.repeat(1, self.config.slots))
+        self.generator_head.bias.zero_()
+
+    def _features_of(self, tokenizer: Any, size: int) -> Tensor:
+        """What each of a generator's tokens is in a slot, (V, W): the sum of the compressor's tokens that spell it."""
+        table = self.base.get_input_embeddings().weight
+        if tokenizer.get_vocab() == self.tokenizer.get_vocab():
+            return self.slots.spelled(table[:size])
+        features = torch.zeros(size, self.config.slot_size)
+        for token in range(size):
+            ids = self.tokenizer(str(tokenizer.decode([token])), add_special_tokens=False)["input_ids"]
+            if ids:
+                places = torch.tensor(self.words.layout(ids)[0])
+                features[token] = turned(self.slots.spelled(table[torch.tensor(ids)]), places).sum(0)
+        return features
 
     def start_retrieval(self) -> None:
         """Sets the retrieval heads to their start.
@@ -177,13 +215,9 @@ class Compressor(nn.Module):  # type: ignore[misc]
         """
         with torch.no_grad():
             table = self.base.get_input_embeddings().weight.float()
-            variances, axes = torch.linalg.eigh(torch.cov(table.T))
-            whitening = axes / variances.clamp(min=1e-8).sqrt() @ axes.T
-            noise = torch.randn(self.config.retrieval_dim, table.shape[1], generator=torch.Generator().manual_seed(0))
-            left, _, right = torch.linalg.svd(noise, full_matrices=False)
-            rotation = left @ right
-            self.retrieval_head.weight.copy_(rotation @ whitening)
-            self.retrieval_head.bias.copy_(-(rotation @ whitening @ table.mean(0)))
+            weight = rotation(self.config.retrieval_dim, table.shape[1]) @ whitening(table)
+            self.retrieval_head.weight.copy_(weight)
+            self.retrieval_head.bias.copy_(-(weight @ table.mean(0)))
             self.retrieval_residual.weight.zero_()
             self.retrieval_norm.reset_parameters()
 
@@ -254,11 +288,14 @@ class Compressor(nn.Module):  # type: ignore[misc]
         return len(self.tokenizer(f" {text.strip()}", add_special_tokens=False)["input_ids"])
 
     def forward(self, ids: Sequence[Sequence[int]], adapter: Adapter, images: Images | None = None) -> Encoded:
-        """What both outputs are made of, for each text; `images` stand where it has an image's places.
+        """What both outputs are made of, for each text; `images` stand where it has an image's places."""
+        return self.encoded(self.states(ids, adapter, images))
+
+    def states(self, ids: Sequence[Sequence[int]], adapter: Adapter, images: Images | None = None) -> States:
+        """Runs the base.
 
         Rows are padded on the left and positions count real tokens only, so that a latent doesn't depend on its batch.
         """
-        self._use(adapter)
         length = max(len(row) for row in ids)
         pad = self.base.config.pad_token_id or 0
         ids_BT = torch.tensor([[pad] * (length - len(row)) + list(row) for row in ids])
@@ -269,22 +306,71 @@ class Compressor(nn.Module):  # type: ignore[misc]
             embedded_BTH, run = images.place(ids_BT, mask_BT, embedded_BTH), partial(images.run, ids_BT)
         memory_BTH = self.memory_token.to(embedded_BTH.dtype).expand(len(ids), 1, -1)
         whole_BT = F.pad(mask_BT, (0, 1), value=True)
-        states_BTH = run(
-            inputs_embeds=torch.cat([embedded_BTH, memory_BTH], 1),
-            attention_mask=whole_BT.long(),
-            position_ids=(whole_BT.long().cumsum(1) - 1).clamp(min=0),
-            use_cache=False,
-        ).last_hidden_state.float()
-        salience_BT = self.salience[ids_BT]
-        pooled_BH = self.pooling(embedded_BTH.float(), states_BTH[:, :-1], salience_BT, mask_BT)
-        weights_BT = salience_BT.masked_fill(~mask_BT, float("-inf")).softmax(-1)
-        lexical_BH = torch.einsum("bt,bth->bh", weights_BT, embedded_BTH.float())
-        return Encoded(pooled_BH, lexical_BH, states_BTH[:, -1])
+        position_ids = (whole_BT.long().cumsum(1) - 1).clamp(min=0)
 
-    def latents(self, encoded: Encoded) -> Tensor:
-        """What the generator reads: (B, G), all of one norm."""
-        state_BH = encoded.pooled + self.residual(encoded.memory)
-        return F.normalize(self.generator_head(state_BH), dim=-1) * self.log_norm.exp()
+        def ran(inputs_embeds: Tensor) -> Tensor:
+            self._use(adapter)  # computed again for the gradient, another one may be in use
+            mask = whole_BT.long()
+            out = run(inputs_embeds=inputs_embeds, attention_mask=mask, position_ids=position_ids, use_cache=False)
+            return out.last_hidden_state
+
+        inputs = torch.cat([embedded_BTH, memory_BTH], 1)
+        again = self.checkpointed and torch.is_grad_enabled()
+        states_BTH = (checkpoint(ran, inputs, use_reentrant=False) if again else ran(inputs)).float()
+        return self.laid_out(ids, embedded_BTH, states_BTH)
+
+    def laid_out(self, ids: Sequence[Sequence[int]], embedded_BTH: Tensor, states_BMH: Tensor) -> States:
+        """The base's states with where each token stands; the last of the M = T + 1 states is the memory token's."""
+        length = embedded_BTH.shape[1]
+        pads = [length - len(row) for row in ids]
+        layouts = [self.words.layout(row) for row in ids]
+        rows = list(zip(pads, layouts, strict=True))
+        weights_BT = torch.stack(
+            [F.pad((self.salience[torch.tensor(row)] / 2).exp(), (n, 0)) for n, row in zip(pads, ids, strict=True)]
+        )
+        return States(
+            embedded_BTH.float(),
+            states_BMH[:, :-1],
+            states_BMH[:, -1],
+            weights_BT,
+            torch.tensor([[0] * pad + places for pad, (places, _) in rows]),
+            torch.tensor([[0] * pad + words for pad, (_, words) in rows]),
+        )
+
+    def encoded(self, states: States) -> Encoded:
+        """What both outputs are made of, from the base's states."""
+        slots_BSW = self.slots(states.embedded, states.states, states.weights, states.places, states.words)
+        shares_BT = states.weights.square()
+        shares_BT = shares_BT / shares_BT.sum(1, keepdim=True).clamp(min=1e-12)
+        lexical_BH = torch.einsum("bt,bth->bh", shares_BT, states.embedded)
+        return Encoded(slots_BSW.flatten(1), lexical_BH, states.memory)
+
+    def asked(self, states: States) -> list[Asked]:
+        """Questions as the reader knows them, from the base's states with the query's adapter."""
+        features_BTW = self.slots.features(states.embedded, states.states)
+        weights_BT = states.weights / states.weights.sum(1, keepdim=True)
+        rows = zip(features_BTW, weights_BT, states.weights > 0, strict=True)
+        return [Asked(words[real], weights[real]) for words, weights, real in rows]
+
+    def latents(self, codes: Tensor) -> list[Latents]:
+        """What the generator and its reader read of codes (B, C), one for each; `together` joins several.
+
+        The generator's tokens all have one norm.
+        """
+        slots_BLX = codes.float().unflatten(1, (self.config.latents, -1))
+        tokens_BLG = F.normalize(self.generator_head(slots_BLX), dim=-1) * self.log_norm.exp()
+        slots_BSW = codes.float().unflatten(1, (-1, self.config.slot_size))
+        return [Latents(tokens, slots, slots_BSW.shape[1]) for tokens, slots in zip(tokens_BLG, slots_BSW, strict=True)]
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def lexical_vectors(self, texts: Sequence[str]) -> Tensor:
+        """Retrieval vectors by words alone, (N, R): what `vectors` gives before anything is trained."""
+        embedding = self.base.get_input_embeddings().weight
+        sums = []
+        for row in self.tokenizer([f" {text.strip()}" for text in texts], add_special_tokens=False)["input_ids"]:
+            ids = torch.tensor(row)
+            sums.append((self.salience[ids].softmax(0)[:, None] * embedding[ids].float()).sum(0))
+        return F.normalize(self.retrieval_norm(self.retrieval_head(torch.stack(sums))), dim=-1)
 
     def vectors(self, encoded: Encoded) -> Tensor:
         """What the index searches: (B, R), unit norm."""
@@ -296,21 +382,45 @@ class Compressor(nn.Module):  # type: ignore[misc]
 def encode(
     compressor: Compressor, texts: Sequence[str], adapter: Adapter, batch: int = 16
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Latents (N, G) and retrieval vectors (N, R) of texts, in their order.
+    """Codes (N, C) and retrieval vectors (N, R) of texts, in their order.
 
     Batches are of similar length, in an order that follows from the texts alone, on one thread.
     """
     ids = compressor.tokenize(texts)
     order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), texts[i]))
-    latents = np.zeros((len(ids), compressor.generator_head.out_features), np.float32)
+    codes = np.zeros((len(ids), compressor.config.code_size), np.float32)
     vectors = np.zeros((len(ids), compressor.config.retrieval_dim), np.float32)
     with torch.inference_mode(), _single_thread():
         for begin in range(0, len(order), batch):
             part = order[begin : begin + batch]
             encoded = compressor([ids[i] for i in part], adapter)
-            latents[part] = compressor.latents(encoded).numpy()
+            codes[part] = encoded.code.numpy()
             vectors[part] = compressor.vectors(encoded).numpy()
-    return latents, vectors
+    return codes, vectors
+
+
+def encode_questions(
+    compressor: Compressor, texts: Sequence[str], batch: int = 16
+) -> tuple[list[Asked], NDArray[np.float32]]:
+    """Questions as the reader knows them, and their retrieval vectors (N, R), in their order; as for `encode`."""
+    ids = compressor.tokenize(texts)
+    order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), texts[i]))
+    asked: dict[int, Asked] = {}
+    vectors = np.zeros((len(ids), compressor.config.retrieval_dim), np.float32)
+    with torch.no_grad(), _single_thread():
+        for begin in range(0, len(order), batch):
+            part = order[begin : begin + batch]
+            states = compressor.states([ids[i] for i in part], "query")
+            asked.update(zip(part, compressor.asked(states), strict=True))
+            vectors[part] = compressor.vectors(compressor.encoded(states)).numpy()
+    return [asked[i] for i in range(len(ids))], vectors
+
+
+def together(latents: Sequence[Latents]) -> Latents:
+    """The latents of several pieces of evidence, one after the other."""
+    return Latents(
+        torch.cat([one.tokens for one in latents]), torch.cat([one.slots for one in latents]), latents[0].piece
+    )
 
 
 @contextmanager

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,25 @@ from latent_memory.drafting import draft
 from latent_memory.generator import Generator
 from latent_memory.training_recipe import MemoryTraining
 
+HARD = 0.5
+"""Share of the distracting evidence that is hard."""
+
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a run trains on, sorted by evidence length, and the questions that it holds out."""
+    """What a run trains on, sorted by evidence length, and the questions that it holds out.
+
+    Attributes:
+        natural: Questions that somebody asked, or that were drafted.
+        sentences: For cloze questions.
+        held_out: Never trained on.
+        confusing: For each evidence of a question, hard negatives.
+    """
 
     natural: list[Question]
     sentences: list[str]
     held_out: list[Question]
+    confusing: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_sources(recipe: MemoryTraining) -> tuple[list[Question], list[str]]:
@@ -48,7 +59,7 @@ def read_corpus(
     def fits(question: Question) -> bool:
         return (
             len(question.evidence) == 1
-            and len(generator.answer_ids(question.answers[0])) <= recipe.answer_tokens
+            and len(generator.answer_ids(question.answers[0])) <= recipe.longest_answer
             and lengths[question.evidence[0]] <= recipe.evidence_tokens
         )
 
@@ -65,19 +76,13 @@ def read_corpus(
     natural += [q for q in drafted if fits(q) and q.evidence[0] not in asked]
     natural.sort(key=lambda q: lengths[q.evidence[0]])
     texts.sort(key=lambda t: lengths[t])
-    return Corpus(natural, texts, held_out)
+    return Corpus(natural, texts, held_out, confusing(natural, compressor) if recipe.distracted else {})
 
 
 def salience(texts: list[str], compressor: Compressor) -> Tensor:
     """Twice the log of each token's inverse document frequency: weights of idf squared under a softmax."""
     counts = _texts_with(texts, compressor.tokenizer, len(compressor.salience))
     return 2 * (len(texts) / (1 + counts)).log().clamp(min=0.05).log()
-
-
-def rarity(texts: list[str], generator: Generator) -> Tensor:
-    """The log of each of the generator's tokens' inverse frequency among sentences, at least a tenth, (V,)."""
-    counts = _texts_with(texts, generator.tokenizer, len(generator.embedding))
-    return (len(texts) / (1 + counts)).log().clamp(min=0.1, max=math.log(max(2, len(texts))) - 1)
 
 
 def _texts_with(texts: list[str], tokenizer: Any, size: int) -> Tensor:
@@ -94,50 +99,84 @@ class Batch:
 
     Attributes:
         questions: In words, with answers.
-        keys: Names of the natural ones, for the teacher's cache.
-        contexts: For each question, whose latents it reads: its own, in some places with others.
+        natural: How many of them are natural.
+        texts: The evidence of each question, in their order, and further evidence behind it.
+        contexts: For each question, which texts it reads: its own, in some places with others.
     """
 
     questions: list[Question]
-    keys: list[int]
+    natural: int
+    texts: list[str]
     contexts: list[list[int]]
 
 
 def draw(corpus: Corpus, recipe: MemoryTraining, step: int, part: int = 0) -> Batch:
     """A part of a step's batch: evidence from a window of similar length in each list, questions likewise."""
     rng = random.Random(f"{recipe.seed}/{step}/{part}")
+    early = step < recipe.early
+    natural, made_up = (recipe.early_questions, 0) if early else (recipe.natural, recipe.cloze)
     quantile = rng.random()
-    size = min(len(corpus.natural), recipe.natural * 6)
+    size = min(len(corpus.natural), natural * 6)
     start = int(quantile * (len(corpus.natural) - size + 1))
     window = sorted(range(start, start + size), key=lambda key: len(corpus.natural[key].text))
-    first = rng.randint(0, max(0, size - recipe.natural))
-    keys = window[first : first + recipe.natural]
+    first = rng.randint(0, max(0, size - natural))
+    keys = window[first : first + natural]
     questions = [corpus.natural[key] for key in keys]
-    size = min(len(corpus.sentences), recipe.cloze * 6)
+    size = min(len(corpus.sentences), made_up * 6)
     start = int(quantile * (len(corpus.sentences) - size + 1))
     for text in rng.sample(corpus.sentences[start : start + size], size):
-        question = cloze(text, rng) if len(questions) < recipe.natural + recipe.cloze else None
+        question = cloze(text, rng) if len(questions) < len(keys) + made_up else None
         if question is not None:
             questions.append(question)
-    return Batch(questions, keys, choose_contexts(len(questions), recipe.distracted, rng))
+    texts = [question.evidence[0] for question in questions]
+    return Batch(questions, len(keys), *choose_contexts(texts, corpus.confusing, recipe.distracted, rng))
 
 
-def draw_sentences(corpus: Corpus, recipe: MemoryTraining, step: int, part: int) -> list[str]:
-    """A part of an early step's batch: sentences from a window of similar length."""
-    rng = random.Random(f"{recipe.seed}/{step}/{part}")
-    size = min(len(corpus.sentences), recipe.early_sentences * 4)
-    start = rng.randint(0, len(corpus.sentences) - size)
-    return rng.sample(corpus.sentences[start : start + size], min(size, recipe.early_sentences))
+def choose_contexts(
+    texts: list[str], confusing: dict[str, list[str]], distracted: float, rng: random.Random
+) -> tuple[list[str], list[list[int]]]:
+    """What each question reads: its own evidence, and for the share `distracted` of them one or two others.
+
+    The others are hard negatives where there are some, and the evidence of other questions of the batch.
+
+    Returns:
+        All texts, the questions' own first, and for each question the numbers of those that it reads, in any order.
+    """
+    every = {text: number for number, text in reversed(list(enumerate(texts)))}
+    whole, contexts = list(texts), []
+    for own, text in enumerate(texts):
+        chosen = [own]
+        if rng.random() < distracted:
+            hard = [other for other in confusing.get(text, []) if other != text]
+            around = [other for other in texts if other != text]
+            for _ in range(rng.randint(1, 2)):
+                pool = hard if hard and rng.random() < HARD else around
+                other = rng.choice(pool) if pool else text
+                if other not in every:
+                    every[other] = len(whole)
+                    whole.append(other)
+                if every[other] not in chosen and other != text:
+                    chosen.append(every[other])
+        contexts.append(rng.sample(chosen, len(chosen)))
+    return whole, contexts
 
 
-def choose_contexts(count: int, distracted: float, rng: random.Random) -> list[list[int]]:
-    """For each question its own number; with one or two others, in any order, for the share `distracted` of them."""
-    contexts: list[list[int]] = []
-    for own in range(count):
-        others = [number for number in range(count) if number != own]
-        more = rng.sample(others, min(len(others), rng.randint(1, 2))) if rng.random() < distracted else []
-        contexts.append(rng.sample([own, *more], 1 + len(more)))
-    return contexts
+def confusing(questions: Sequence[Question], compressor: Compressor, count: int = 8) -> dict[str, list[str]]:
+    """Hard negatives: for each evidence what else its questions find, the nearest first, but for what holds an answer.
+
+    Found by the words alone, with the untrained retrieval head, so that the compressor isn't run for it.
+    """
+    texts = list(dict.fromkeys(question.evidence[0] for question in questions))
+    evidence = compressor.lexical_vectors(texts)
+    found: dict[str, list[str]] = {}
+    for question, scores in zip(
+        questions, compressor.lexical_vectors([q.text for q in questions]) @ evidence.T, strict=True
+    ):
+        near = [texts[i] for i in scores.topk(min(len(texts), 2 * count)).indices.tolist()]
+        answer = question.answers[0].lower()
+        others = [text for text in near if text != question.evidence[0] and answer not in text.lower()]
+        found.setdefault(question.evidence[0], []).extend(others[:count])
+    return found
 
 
 def vocabulary(corpus: Corpus, generator: Generator) -> Tensor:

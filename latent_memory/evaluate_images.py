@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from latent_memory.compressor import Compressor, encode
-from latent_memory.evaluate import bootstrap, derangement, exact_match
+from latent_memory.compressor import Compressor, encode, encode_questions
+from latent_memory.evaluation.bench import derangement
+from latent_memory.evaluation.metrics import bootstrap, exact_match
 from latent_memory.generator import Generator, Reading
 from latent_memory.image_data import ImageQuestion, ImageSet
 from latent_memory.images import Vision, encode_images
+from latent_memory.reader import Latents
 from latent_memory.store import quantise
 
 CONDITIONS = ("none", "caption", "caption's latent", "latent", "latent, unread", "shuffled")
@@ -48,26 +51,26 @@ def evaluate_images(
     """
     shown = sorted({question.image for question in questions})
     pictures = [vision.prepare(images.pixels[i], "") for i in shown]
-    latents, vectors = encode_images(compressor, vision, pictures)
-    small, scale = quantise(latents)
-    stored = dict(zip(shown, torch.from_numpy(small * scale[:, None]), strict=True))
+    codes, vectors = encode_images(compressor, vision, pictures)
+    small, scale = quantise(codes)
+    stored = dict(zip(shown, _latents(compressor, small * scale[:, None]), strict=True))
     texts = sorted({question.text for question in questions})
-    asked = dict(zip(texts, torch.from_numpy(encode(compressor, texts, "query")[0]), strict=True))
+    asked = dict(zip(texts, encode_questions(compressor, texts)[0], strict=True))
     number_of = {caption: number for number, caption in enumerate(sorted(set(images.captions)))}
     other = derangement([[number_of[images.captions[q.image]]] for q in questions])  # an image that shows another thing
     captions = {image: generator.embed(images.captions[image]) for image in shown}
     said = sorted({images.captions[image] for image in shown})
-    compressed = dict(zip(said, torch.from_numpy(encode(compressor, said, "evidence")[0]), strict=True))
+    compressed = dict(zip(said, _latents(compressor, encode(compressor, said, "evidence")[0]), strict=True))
 
-    def context(condition: str, number: int) -> Tensor | None:
+    def context(condition: str, number: int) -> Tensor | Latents | None:
         if condition == "none":
             return None
         if condition == "caption":
             return captions[questions[number].image]
         if condition == "caption's latent":
-            return compressed[images.captions[questions[number].image]][None]
+            return compressed[images.captions[questions[number].image]]
         chosen = other[number] if condition == "shuffled" else number
-        return stored[questions[chosen].image][None]
+        return stored[questions[chosen].image]
 
     right: dict[str, list[float]] = {}
     tokens: dict[str, float] = {}
@@ -86,6 +89,11 @@ def evaluate_images(
         "context_tokens": {**tokens, "image features": float(pictures[0].ids.count(vision.place))},
         "caption_at_1": _caption_at_1(images, shown, compressor, vectors),
     }
+
+
+def _latents(compressor: Compressor, codes: NDArray[np.float32]) -> list[Latents]:
+    with torch.inference_mode():
+        return compressor.latents(torch.from_numpy(codes))
 
 
 def _answers(generator: Generator, rows: Sequence[Reading], compressor: Compressor | None) -> list[str]:

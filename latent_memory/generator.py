@@ -19,10 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latent_memory.invariant import BatchInvariant
+from latent_memory.reader import Asked, Latents, Said
+from latent_memory.slots import Words
 from tiers.errors import ModelError
 
 if TYPE_CHECKING:
-    from latent_memory.reader import Reader
+    from latent_memory.reader import Look, Reader
 
 
 PROMPT_ROWS, STEP_ROWS = 64, 16
@@ -80,15 +82,15 @@ class Reading:
 
     Attributes:
         question: The question.
-        context: Embeddings that stand for the evidence, (n, G); None for no context at all.
+        context: What stands for the evidence: embeddings of text (n, G), or latents; None for no context at all.
         answer: Token ids that are scored; empty when the row is to be answered.
-        asked: The question's own latent, (G,), where a reader is to know it.
+        asked: The question as a reader knows it, where one is to read latents a second time.
     """
 
     question: str
-    context: Tensor | None
+    context: Tensor | Latents | None
     answer: tuple[int, ...] = ()
-    asked: Tensor | None = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,6 @@ class Generated:
     ended: bool
 
 
-def read(reader: Reader, states: Tensor, readings: Sequence[Reading]) -> Tensor:
-    """What a reader adds to states: those of all answers' tokens in order, or one for each reading without any."""
-    rows = [reading for reading in readings for _ in reading.answer or (0,)]
-    asked = [reading.asked for reading in rows if reading.asked is not None]
-    if asked and len(asked) < len(rows):
-        raise ModelError("some readings have their question's latent and some not", where="reader", got=len(asked))
-    return reader(states, [reading.context for reading in rows], torch.stack(asked) if asked else None)
-
-
 class Generator:
     """Wraps a causal LM; its weights never change.
 
@@ -134,6 +127,7 @@ class Generator:
         if len(parts) != 3 or text.index("\x00") > text.index("\x01"):
             raise ModelError("the chat template reorders the prompt", where="generator", got=text)
         self.head, self.middle, self.tail = (self.token_ids(part) for part in parts)
+        self.words = Words(tokenizer)
         self._prefix = self._run_prefix()
 
     @property
@@ -223,7 +217,8 @@ class Generator:
         ids = self.embedding[torch.tensor([*self.tail, *reading.answer[:-1]])]
         if reading.context is None:
             return ids
-        return torch.cat([reading.context.to(ids.dtype), ids])
+        context = reading.context if isinstance(reading.context, Tensor) else reading.context.tokens
+        return torch.cat([context.to(ids.dtype), ids])
 
     def prompt_tokens(self, reading: Reading) -> int:
         """Length of the whole prompt, template and example included."""
@@ -258,7 +253,33 @@ class Generator:
         states = self.states(readings)
         if reader is None:
             return self.logits(states)
-        return self.logits(states) + self.logits(read(reader, states, readings))
+        return self.logits(states) + self.logits(self.read(reader, states, readings))
+
+    def read(self, reader: Reader, states: Tensor, readings: Sequence[Reading]) -> Tensor:
+        """What a reader adds to the states of the answers' tokens, in order: (sum of answer lengths, G).
+
+        It is zero for readings without latents.
+
+        Raises:
+            ModelError: a reading has latents, but no question for the reader.
+        """
+        change = torch.zeros_like(states, dtype=torch.float32)
+        second = [number for number, reading in enumerate(readings) if isinstance(reading.context, Latents)]
+        if not second:
+            return change
+        rows = torch.tensor([number for number, reading in enumerate(readings) for _ in reading.answer])
+        helped = torch.isin(rows, torch.tensor(second))
+        parts = [readings[number].answer[:end] for number in second for end in range(len(readings[number].answer))]
+        look = reader.look(*_second([readings[number] for number in second]))
+        among = torch.searchsorted(torch.tensor(second), rows[helped])
+        change[helped] = reader(states[helped], look, among, self._said_before(parts))
+        return change
+
+    def _said_before(self, parts: Sequence[Sequence[int]]) -> Said:
+        """What stands in front of positions, each given by all tokens before it."""
+        last = torch.tensor([part[-1] if part else 0 for part in parts])
+        places = torch.tensor([self.words.layout(part)[0][-1] if part else 0 for part in parts])
+        return Said(self.embedding[last], places, torch.tensor([not part for part in parts]))
 
     def answer(self, readings: Sequence[Reading], reader: Reader | None = None, max_tokens: int = 12) -> list[str]:
         """Greedy answers; `reader` as for `score`."""
@@ -289,12 +310,13 @@ class Generator:
         with BatchInvariant(PROMPT_ROWS) if invariant else nullcontext():
             cache, mask = self._run_questions([r.question for r in readings])
             states, mask = self._continue(cache, mask, [self._behind(r) for r in readings], left=True)
+            looks = [_look(reader, reading) for reading in readings]
         end = self.tokenizer.eos_token_id
         chosen: list[list[int]] = [[] for _ in readings]
         total = [0.0] * len(readings)
         for step in range(max_tokens):
             with BatchInvariant(STEP_ROWS) if invariant else nullcontext():
-                best = self._best(states[:, -1], readings, reader)
+                best = self._best(states[:, -1], reader, looks, chosen)
             done = [end in tokens for tokens in chosen]
             for row, tokens in enumerate(chosen):
                 if not done[row]:
@@ -311,13 +333,39 @@ class Generator:
             with BatchInvariant(STEP_ROWS) if invariant else nullcontext():
                 states, mask = self._continue(cache, mask, list(follow[:, None]), left=True)
 
-    def _best(self, states: Tensor, readings: Sequence[Reading], reader: Reader | None) -> Any:
-        """The likeliest token behind each reading, with its log-probability."""
+    def _best(
+        self, states: Tensor, reader: Reader | None, looks: Sequence[Look | None], chosen: Sequence[list[int]]
+    ) -> Any:
+        """The likeliest token behind each reading, with its log-probability; a reader reads each by itself."""
         logits = self.logits(states)
-        if reader is not None:
-            logits += self.logits(read(reader, states, readings))
+        if reader is not None and any(looks):
+            change = torch.zeros_like(states, dtype=torch.float32)
+            alone = torch.zeros(1, dtype=torch.long)
+            for row, look in enumerate(looks):
+                if look is not None:
+                    said = self._said_before([chosen[row]])
+                    change[row] = reader(states[row : row + 1], look, alone, said)[0]
+            logits += self.logits(change)
         return logits.log_softmax(-1).max(-1)
 
     def _said(self, tokens: Sequence[int], whole: bool) -> str:
         text = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
         return text if whole else text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
+
+
+def _look(reader: Reader | None, reading: Reading) -> Look | None:
+    """What a reader sees of one reading; nothing where there is no reader, or no latents for it."""
+    if reader is None or not isinstance(reading.context, Latents):
+        return None
+    return reader.look(*_second([reading]))
+
+
+def _second(readings: Sequence[Reading]) -> tuple[list[Latents], list[Asked]]:
+    """The latents and the questions that a reader reads."""
+    contexts = [reading.context for reading in readings if isinstance(reading.context, Latents)]
+    asked = [reading.asked for reading in readings if reading.asked is not None]
+    if len(asked) < len(readings):
+        raise ModelError(
+            "a reader has to know the questions", where="generator", got=len(asked), expected=len(readings)
+        )
+    return contexts, asked

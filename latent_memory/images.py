@@ -131,17 +131,17 @@ class Images:
 def encode_images(
     compressor: Compressor, vision: Vision, pictures: Sequence[Picture], batch: int = 16
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Latents (N, G) and retrieval vectors (N, R) of pictures in their order, as `compressor.encode` has of texts."""
+    """Codes (N, C) and retrieval vectors (N, R) of pictures in their order, as `compressor.encode` has of texts."""
     order = sorted(range(len(pictures)), key=lambda i: len(pictures[i].ids))
-    latents = np.zeros((len(pictures), compressor.generator_head.out_features), np.float32)
+    codes = np.zeros((len(pictures), compressor.config.code_size), np.float32)
     vectors = np.zeros((len(pictures), compressor.config.retrieval_dim), np.float32)
     with torch.inference_mode(), _single_thread():
         for begin in range(0, len(order), batch):
             part = order[begin : begin + batch]
             encoded = vision.see(compressor, [pictures[i] for i in part])
-            latents[part] = compressor.latents(encoded).numpy()
+            codes[part] = encoded.code.numpy()
             vectors[part] = compressor.vectors(encoded).numpy()
-    return latents, vectors
+    return codes, vectors
 
 
 def take_apart(model: Any, processor: Any, longest: int = 128) -> tuple[Any, Vision]:

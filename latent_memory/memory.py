@@ -210,12 +210,12 @@ class LatentMemory:
         _check_asking(k, max_tokens, min_confidence, fallback)
         found = self.find(questions, k, status, topic, hybrid)
         surely = on_text if not min_confidence and fallback is None else None
-        answers = answer_each(self._generator, self._compressor.reader, found, self._curves, raw, max_tokens, surely)
+        answers = answer_each(self._generator, self._compressor, found, self._curves, raw, max_tokens, surely)
         if fallback and not raw:
             least = min_confidence or DOUBTFUL
             again = [i for i, answer in enumerate(answers) if answer.evidence and answer.confidence < least]
             texts = answer_each(
-                self._generator, self._compressor.reader, [found[i] for i in again], self._curves, True, max_tokens
+                self._generator, self._compressor, [found[i] for i in again], self._curves, True, max_tokens
             )
             for i, text in zip(again, texts, strict=True):
                 answers[i] = with_fallback(answers[i], text)
@@ -237,21 +237,18 @@ class LatentMemory:
         topic: str | None = None,
         hybrid: bool = HYBRID,
     ) -> list[Found]:
-        """As `search`, for many questions: each with its own latent and the stored rows that fit it best."""
-        import torch
-
-        from latent_memory.compressor import encode
+        """As `search`, for many questions: each as the reader knows it, with the stored rows that fit it best."""
+        from latent_memory.compressor import encode_questions
         from latent_memory.store import condition
 
         if not questions:
             return []
-        latents, vectors = encode(self._compressor, questions, "query", ALONE)
+        asked, vectors = encode_questions(self._compressor, questions, ALONE)
         where = condition(status, topic)
         rows = [
             self._store.search(vector, k, question if hybrid else None, where).to_pylist() if len(self) else []
             for question, vector in zip(questions, vectors, strict=True)
         ]
-        asked = torch.from_numpy(latents)
         return [Found(q, a, r) for q, a, r in zip(questions, asked, rows, strict=True)]
 
 

@@ -1,13 +1,10 @@
 """The losses that make a latent readable and findable.
 
 Zheng et al. (Latent Memory, arXiv 2606.10572) sum three terms: 0.5 x reconstruction, 0.2 x contrastive and 1.0 x
-distillation. Two further ones are optional here: the cross-entropy of the gold answer (theirs never sees
-an answer), and that of the evidence's words.
+distillation. A further one is optional here: the cross-entropy of the gold answer (theirs never sees an answer).
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,20 +19,6 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     trains the path that answers; the paper trains a separate decoder, which is thrown away.
     """
     return F.cross_entropy(logits, targets)
-
-
-def words(logits: Tensor, wanted: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Cross-entropy between a text's words, in no order, and the softmax over the vocabulary, averaged over texts.
-
-    ``L = -1/B sum_b sum_v w_b(v) log p(v | z_b)``: what a latent holds, asked without a question (the bag-of-words loss
-    of Zhao et al., ACL 2017, arXiv:1703.10960, section 3.3, weighted).
-
-    Args:
-        logits: (B, V).
-        wanted: For each text the ids of its words and their weights, which sum to one.
-    """
-    logprobs = logits.log_softmax(-1)
-    return -torch.stack([(w * row[ids]).sum() for row, (ids, w) in zip(logprobs, wanted, strict=True)]).mean()
 
 
 def distillation(student: Tensor, top_ids: Tensor, top_logprobs: Tensor) -> Tensor:

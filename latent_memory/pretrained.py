@@ -20,7 +20,7 @@ from latent_memory.generator import Generator
 from tiers.errors import ModelError
 from tiers.llm.models import default_models, load_causal_lm
 
-FORMAT = "latent-memory/2"
+FORMAT = "latent-memory/3"
 PACKAGED = Path(__file__).parent / "pretrained"
 
 
@@ -40,7 +40,7 @@ class Manifest:
         compressor: Sizes of the compressor.
         base: The compressor's frozen base.
         generator: The generator that reads its latents.
-        generator_hidden: Size of a latent.
+        generator_hidden: Size of a token that the generator reads.
         adapter: Hash of the trained weights.
     """
 
@@ -53,7 +53,7 @@ class Manifest:
     @property
     def latent_dim(self) -> int:
         """Numbers of a stored latent."""
-        return self.generator_hidden
+        return self.compressor.code_size
 
     def stamp(self) -> dict[str, str]:
         """What latents and tables made with it carry in their metadata, to be compared as a whole."""

@@ -14,7 +14,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from statistics import fmean
@@ -24,21 +25,21 @@ import torch
 from torch import Tensor
 
 from latent_memory import objectives
-from latent_memory.compressor import Compressor
+from latent_memory.compressor import Compressor, encode_questions, together
 from latent_memory.corpus import (
     Batch,
     Corpus,
     drafted_questions,
     draw,
-    draw_sentences,
-    rarity,
     read_corpus,
+    read_sources,
     salience,
     vocabulary,
 )
 from latent_memory.data import Question
 from latent_memory.evaluate import answer_all, answer_loss
-from latent_memory.generator import Generator, Reading, read
+from latent_memory.frozen import Frozen
+from latent_memory.generator import Generator, Reading
 from latent_memory.pretrained import load_weights, model_identity, save_pretrained
 from latent_memory.retrieval import encode_all, fit_retrieval
 from latent_memory.training_recipe import MemoryTraining
@@ -46,7 +47,6 @@ from tiers.errors import RecipeError
 from tiers.llm.models import default_models, load_causal_lm
 
 RECONSTRUCT = "What does the context say, word for word?"
-TOP_K = 64
 DISTRACTORS = 1000
 STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
 BATCH = 32
@@ -84,8 +84,9 @@ class Trainer:
         self._head = generator.model.lm_head.weight[self.columns]
         self._column = torch.zeros(len(generator.model.lm_head.weight), dtype=torch.long)
         self._column[self.columns] = torch.arange(len(self.columns))
-        self._rarity = rarity(corpus.sentences, generator)[self.columns]
-        self._teacher: dict[int, tuple[Tensor, Tensor]] = {}
+        self.frozen = Frozen(compressor, generator, self._head, recipe.answer_tokens)
+        self.best: tuple[float, int] = (-1.0, 0)
+        compressor.checkpointed = recipe.checkpointed
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then a cosine down to a twentieth."""
@@ -94,24 +95,6 @@ class Trainer:
             return (step + 1) / warmup
         return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
-    def teach(self, keys: list[int]) -> tuple[Tensor, Tensor]:
-        """Top-k log-probabilities of the generator that reads the raw evidence, on the gold answers' positions."""
-        new = [key for key in keys if key not in self._teacher]
-        if new:
-            asked = [self.corpus.natural[key] for key in new]
-            readings = [Reading(q.text, self.generator.embed(q.evidence[0]), self._answer(q.answers[0])) for q in asked]
-            with torch.no_grad():
-                logits = self.generator.logits(self.generator.states(readings), self._head)
-                top = logits.log_softmax(-1).topk(min(TOP_K, len(self.columns)))
-            lengths = [len(reading.answer) for reading in readings]
-            for key, ids, values in zip(new, top.indices.split(lengths), top.values.split(lengths), strict=True):
-                self._teacher[key] = (ids, values)
-        found = [self._teacher[key] for key in keys]
-        return torch.cat([ids for ids, _ in found]), torch.cat([values for _, values in found])
-
-    def _answer(self, answer: str) -> tuple[int, ...]:
-        return self.generator.answer_ids(answer)[: self.recipe.answer_tokens]
-
     def _targets(self, answers: Sequence[Sequence[int]]) -> Tensor:
         """The columns of the restricted output head that answers' tokens have, one after the other."""
         return self._column[torch.tensor([token for answer in answers for token in answer])]
@@ -119,61 +102,58 @@ class Trainer:
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Every term of the loss, unweighted."""
         recipe, generator, compressor = self.recipe, self.generator, self.compressor
-        texts = [q.evidence[0] for q in batch.questions]
-        ids = compressor.tokenize(texts)
-        encoded = compressor(ids, "evidence")
-        latents = compressor.latents(encoded)
-        found = {"words": self._words(texts, latents)} if recipe.weights.words else {}
-        answers = [self._answer(q.answers[0]) for q in batch.questions]
-        queries = compressor(compressor.tokenize([q.text for q in batch.questions]), "query")
-        asked = compressor.latents(queries)
+        encoded = compressor(compressor.tokenize(batch.texts), "evidence")
+        latents = compressor.latents(encoded.code)
+        queries = compressor.states(compressor.tokenize([q.text for q in batch.questions]), "query")
+        asked = compressor.asked(queries)
+        answers = [self.frozen.answer(q) for q in batch.questions]
         readings = [
-            Reading(q.text, latents[c], a, z)
-            for q, c, a, z in zip(batch.questions, batch.contexts, answers, asked, strict=True)
+            Reading(q.text, together([latents[i] for i in context]), a, z)
+            for q, context, a, z in zip(batch.questions, batch.contexts, answers, asked, strict=True)
         ]
         targets = self._targets(answers)
         states = generator.states(readings)
         logits = generator.logits(states, self._head)
-        found["answer"] = objectives.cross_entropy(logits, targets)
+        found = {"answer": objectives.cross_entropy(logits, targets)}
         if recipe.weights.read:
-            change = generator.logits(read(compressor.reader, states, readings), self._head)
+            change = generator.logits(generator.read(compressor.reader, states, readings), self._head)
             found["read"] = objectives.cross_entropy(logits + change, targets)
-        keys = batch.keys[: recipe.distilled]
-        if recipe.weights.distillation and keys:
-            count = sum(len(a) for a in answers[: len(keys)])
-            found["distillation"] = objectives.distillation(logits[:count], *self.teach(keys))
+        taught = batch.questions[: min(recipe.distilled, batch.natural)]
+        if recipe.weights.distillation and taught:
+            count = sum(len(a) for a in answers[: len(taught)])
+            found["distillation"] = objectives.distillation(logits[:count], *self.frozen.taught(taught))
         if recipe.weights.reconstruction and recipe.reconstructed:
-            chosen = range(0, len(texts), max(1, len(texts) // recipe.reconstructed))
-            wanted = [generator.answer_ids(texts[i])[: recipe.reconstructed_tokens] for i in chosen]
-            rows = [Reading(RECONSTRUCT, latents[i][None], t) for i, t in zip(chosen, wanted, strict=True)]
+            chosen = range(0, len(batch.texts), max(1, len(batch.texts) // recipe.reconstructed))
+            wanted = [generator.answer_ids(batch.texts[i])[: recipe.reconstructed_tokens] for i in chosen]
+            rows = [Reading(RECONSTRUCT, latents[i].tokens, t) for i, t in zip(chosen, wanted, strict=True)]
             found["reconstruction"] = objectives.cross_entropy(
                 generator.logits(generator.states(rows), self._head), self._targets(wanted)
             )
         if recipe.weights.contrastive:
-            count = len(batch.keys) or len(texts)
+            count = batch.natural or len(batch.questions)
+            sought = compressor.vectors(compressor.encoded(queries))[:count]
             found["contrastive"] = self._contrastive(
-                batch.questions[:count], compressor.vectors(queries)[:count], texts, compressor.vectors(encoded)
+                batch.questions[:count], sought, batch.texts, compressor.vectors(encoded)
             )
         return found
 
-    def early_losses(self, texts: list[str]) -> dict[str, Tensor]:
-        """The loss of an early step: words alone."""
-        latents = self.compressor.latents(self.compressor(self.compressor.tokenize(texts), "evidence"))
-        return {"words": self._words(texts, latents)}
-
-    def _words(self, texts: list[str], latents: Tensor) -> Tensor:
-        """Cross-entropy of the words of each text, rare ones first, when the reader is asked for nothing."""
-        asked = torch.zeros(len(texts), self.generator.hidden)
-        logits = self.generator.logits(self.compressor.reader(asked, list(latents[:, None])), self._head)
-        return objectives.words(logits, [self._words_of(text) for text in texts])
-
-    def _words_of(self, text: str) -> tuple[Tensor, Tensor]:
-        """Columns of a text's tokens, as they stand and as an answer would begin with them; and their shares."""
-        generator = self.generator
-        parts = [generator.token_ids(text), generator.token_ids(f" {text}"), *map(generator.token_ids, text.split())]
-        columns = self._column[torch.tensor(sorted({token for part in parts for token in part}))].unique()
-        rarity = self._rarity[columns]
-        return columns, rarity / rarity.sum()
+    def early_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of an early step: the answer, from the reader and what the generator makes of the question alone."""
+        compressor, frozen, recipe = self.compressor, self.frozen, self.recipe
+        latents = compressor.latents(compressor.encoded(frozen.states(batch.texts, "evidence")).code)
+        asked = compressor.asked(frozen.states([q.text for q in batch.questions], "query"))
+        answers = [frozen.answer(q) for q in batch.questions]
+        readings = [
+            Reading(q.text, together([latents[i] for i in context]), a, z)
+            for q, context, a, z in zip(batch.questions, batch.contexts, answers, asked, strict=True)
+        ]
+        states = frozen.closed_book(batch.questions)
+        change = self.generator.read(compressor.reader, states, readings)
+        logits = self.generator.logits(states.float() + change, self._head)
+        found = {"read": objectives.cross_entropy(logits, self._targets(answers))}
+        if recipe.weights.distillation and recipe.early_distilled:
+            found["distillation"] = objectives.distillation(logits, *frozen.taught(batch.questions))
+        return found
 
     def _contrastive(self, questions: list[Question], queries: Tensor, texts: list[str], vectors: Tensor) -> Tensor:
         """The natural questions' vectors against those of the evidence in their part of the batch."""
@@ -193,9 +173,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         for part in parts:
             torch.manual_seed((self.recipe.seed * self.recipe.steps + self.step) * self.recipe.parts + part)  # dropout
-            place = (self.corpus, self.recipe, self.step, part)
-            early = self.step < self.recipe.early
-            losses = self.early_losses(draw_sentences(*place)) if early else self.losses(draw(*place))
+            batch = draw(self.corpus, self.recipe, self.step, part)
+            losses = self.early_losses(batch) if self.step < self.recipe.early else self.losses(batch)
             total = torch.stack([weights[name] * loss for name, loss in losses.items() if weights[name]]).sum()
             (total / self.recipe.parts).backward()
             figures.update({"loss": total.item(), **{name: loss.item() for name, loss in losses.items()}})
@@ -232,16 +211,18 @@ class Trainer:
         if len(held) < 2:
             return {}
         encoded = encode_all(self.compressor, [q.evidence[0] for q in held], "evidence")
-        latents, vectors = self.compressor.latents(encoded), self.compressor.vectors(encoded)
-        queries = encode_all(self.compressor, [q.text for q in held], "query")
-        best = (self.compressor.vectors(queries) @ vectors.T).argmax(1).tolist()
+        latents, vectors = self.compressor.latents(encoded.code), self.compressor.vectors(encoded)
+        asked, sought = encode_questions(self.compressor, [q.text for q in held])
+        best = (torch.from_numpy(sought) @ vectors.T).argmax(1).tolist()
         hits = sum(held[b].evidence == q.evidence for b, q in zip(best, held, strict=True))
-        own, others = list(latents[:, None]), list(latents.roll(1, 0)[:, None])
-        reader = (self.compressor.reader, self.compressor.latents(queries)) if self.recipe.weights.read else ()
+        if self.step < self.recipe.early:  # nothing has been trained that stands in a prompt
+            latents = [replace(one, tokens=one.tokens[:0]) for one in latents]
+        others = latents[-1:] + latents[:-1]
+        reader = (self.compressor.reader, asked) if self.recipe.weights.read else ()
         figures = {"held_out_recall_at_1": hits / len(held)}
-        for name, contexts, helper in (("", own, reader), ("_shuffled", others, reader), ("_unread", own, ())):
+        for name, contexts, helper in (("", latents, reader), ("_shuffled", others, reader), ("_unread", latents, ())):
             figures[f"held_out{name}"] = fmean(answer_loss(self.generator, held, contexts, *helper))
-        figures["held_out_f1"] = fmean(answer_all(self.generator, held, own, *reader).f1)
+        figures["held_out_f1"] = fmean(answer_all(self.generator, held, latents, *reader).f1)
         return {name: round(figure, 4) for name, figure in figures.items()}
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -251,27 +232,53 @@ class Trainer:
         A reader is surer of the questions that it was trained on than of others.
         """
         compressor, generator, held = self.compressor.eval(), self.generator, self.corpus.held_out
-        latents = compressor.latents(encode_all(compressor, [q.evidence[0] for q in held], "evidence"))
-        asked = compressor.latents(encode_all(compressor, [q.text for q in held], "query"))
+        latents = compressor.latents(encode_all(compressor, [q.evidence[0] for q in held], "evidence").code)
+        asked, _ = encode_questions(compressor, [q.text for q in held])
         losses = dict.fromkeys(STRENGTHS, 0.0)
+        compressor.reader.strength.fill_(1.0)
         for begin in range(0, len(held), BATCH):
             part = range(begin, min(len(held), begin + BATCH))
-            rows = [Reading(held[i].text, latents[i][None], self._answer(held[i].answers[0]), asked[i]) for i in part]
+            rows = [Reading(held[i].text, latents[i], self.frozen.answer(held[i]), asked[i]) for i in part]
             states, targets = generator.states(rows), self._targets([row.answer for row in rows])
             logits = generator.logits(states, self._head)
-            compressor.reader.strength.fill_(1.0)
-            change = generator.logits(read(compressor.reader, states, rows), self._head)
+            change = generator.logits(generator.read(compressor.reader, states, rows), self._head)
             for strength in STRENGTHS:
                 loss = objectives.cross_entropy(logits + strength * change, targets)
                 losses[strength] += loss.item() * len(targets)
         compressor.reader.strength.fill_(min(losses, key=lambda strength: losses[strength]))
-        tokens = sum(len(self._answer(q.answers[0])) for q in held)
+        tokens = sum(len(self.frozen.answer(q)) for q in held)
         return {strength: round(loss / tokens, 4) for strength, loss in losses.items()}
+
+    def look(self, folder: Path) -> dict[str, float]:
+        """Validates, and writes a checkpoint; with a patience, the best weights too. All processes learn the F1."""
+        figures = self.validate() if self.rank == 0 else {}
+        if self.recipe.patience and self.step > self.recipe.early:
+            f1 = torch.tensor(figures.get("held_out_f1", 0.0), dtype=torch.float64)
+            if self.world > 1:
+                torch.distributed.broadcast(f1, 0)
+            if f1.item() > self.best[0]:
+                self.best = (f1.item(), self.step)
+                if self.rank == 0:
+                    torch.save(self.compressor.trained_state(), folder / "best.pt")
+        if self.rank == 0:
+            self.save(folder)
+        return figures
+
+    def impatient(self) -> bool:
+        """Whether the last `patience` looks brought no better F1."""
+        patience, (_, step) = self.recipe.patience, self.best
+        return patience is not None and step > 0 and self.step - step >= patience * self.recipe.checkpoint_every
+
+    def take_best(self, folder: Path) -> None:
+        """Goes back to the weights with the best F1."""
+        if (folder / "best.pt").exists():
+            self.compressor.load_state_dict(torch.load(folder / "best.pt", weights_only=True), strict=False)
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint that `load` continues from."""
         state = {
             "step": self.step,
+            "best": self.best,
             "model": self.compressor.trained_state(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
@@ -289,7 +296,7 @@ class Trainer:
         self.compressor.load_state_dict(state["model"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
-        self.step = state["step"]
+        self.step, self.best = state["step"], tuple(state["best"])
 
 
 def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path | None = None) -> Path:
@@ -318,16 +325,18 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
     reader.set_attn_implementation("eager")  # twice as fast backward where most keys are a prompt without gradients
     generator = Generator(reader, reader_tokenizer)
     compressor = Compressor(base, tokenizer, recipe.compressor, generator.hidden, generator.embedding_norm)
-    compressor.reader.start(generator.embedding, reader.lm_head.weight)
+    compressor.start_for(generator.embedding, reader.lm_head.weight, reader_tokenizer)
     drafted = _drafted_once(recipe, generator, out)
+    compressor.salience.copy_(salience(read_sources(recipe)[1], compressor))
     corpus = read_corpus(recipe, compressor, generator, drafted)
-    compressor.salience.copy_(salience(corpus.sentences, compressor))
     if recipe.start is not None:
         load_weights(compressor, recipe.start)
     trainer = Trainer(recipe, compressor, generator, corpus)
     run(trainer, out, resume)
     if trainer.rank:
         return out / "memory"
+    if recipe.patience:
+        trainer.take_best(out)
     if recipe.weights.read and corpus.held_out:
         fitted = {"losses": trainer.fit_strength(), "strength": round(float(compressor.reader.strength), 2)}
         (out / "strength.json").write_text(json.dumps(fitted) + "\n", encoding="utf-8")
@@ -360,15 +369,11 @@ def run(trainer: Trainer, out: Path, resume: bool = True) -> None:
         trainer.load(out)
     recipe = trainer.recipe
     last = min(recipe.steps, recipe.stop or recipe.steps)
-    if trainer.rank:
-        while trainer.step < last:
-            trainer.train_step()
-        return
-    with (out / "metrics.jsonl").open("a", encoding="utf-8") as log:
-        while trainer.step < last:
+    with (out / "metrics.jsonl").open("a", encoding="utf-8") if trainer.rank == 0 else nullcontext() as log:
+        while trainer.step < last and not trainer.impatient():
             figures = trainer.train_step()
             if trainer.step % recipe.checkpoint_every == 0 or trainer.step == last:
-                figures |= trainer.validate()
-                trainer.save(out)
-            log.write(json.dumps(figures) + "\n")
-            log.flush()
+                figures |= trainer.look(out)
+            if log is not None:
+                log.write(json.dumps(figures) + "\n")
+                log.flush()

@@ -27,10 +27,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latent_memory import objectives
-from latent_memory.compressor import Compressor, encode
+from latent_memory.compressor import Compressor, encode, encode_questions
 from latent_memory.data import Question
 from latent_memory.evaluate import answer_all, answer_loss
-from latent_memory.generator import Generator, Reading, read
+from latent_memory.generator import Generator, Reading
 from latent_memory.image_data import ImageQuestion, ImageSet, read_easy_vqa
 from latent_memory.image_model import TowerConfig, make_tower, save_vision
 from latent_memory.images import Picture, Vision, encode_images
@@ -191,8 +191,7 @@ class ImageTrainer:
         _, vectors = encode(compressor, self.said, "evidence")
         self.vectors, self.words = torch.from_numpy(vectors), self._words(self.said)
         asked = sorted({question.text for question in data.about([*data.trained, *data.held_out])})
-        latents, _ = encode(compressor, asked, "query")
-        self.asked = dict(zip(asked, torch.from_numpy(latents), strict=True))
+        self.asked = dict(zip(asked, encode_questions(compressor, asked)[0], strict=True))
         self._teacher: dict[tuple[str, str, tuple[int, ...]], Tensor] = {}
 
     def _rate(self, step: int) -> float:
@@ -241,9 +240,9 @@ class ImageTrainer:
         questions = self.draw(rng)
         images = [question.image for question in questions]
         encoded = self.vision.see(self.compressor, [self.data.pictures[i] for i in images])
-        latents = self.compressor.latents(encoded)
+        latents = self.compressor.latents(encoded.code)
         readings = [
-            Reading(q.text, z[None], generator.answer_ids(q.answer), self.asked[q.text])
+            Reading(q.text, z, generator.answer_ids(q.answer), self.asked[q.text])
             for q, z in zip(questions, latents, strict=True)
         ]
         captions = [self.data.captions[i] for i in images]
@@ -252,13 +251,13 @@ class ImageTrainer:
         logits = generator.logits(states)
         found = {"answer": objectives.cross_entropy(logits, targets)}
         if weights.read:
-            change = generator.logits(read(self.compressor.reader, states, readings))
+            change = generator.logits(generator.read(self.compressor.reader, states, readings))
             found["read"] = objectives.cross_entropy(logits + change, targets)
         if weights.distillation and self.recipe.distilled:
             found["distillation"] = self._distil(logits, readings[: self.recipe.distilled], captions)
         if weights.reconstruction and self.recipe.reconstructed:
             rows = [
-                Reading(RECONSTRUCT, z[None], generator.answer_ids(caption))
+                Reading(RECONSTRUCT, z.tokens, generator.answer_ids(caption))
                 for z, caption in zip(latents[: self.recipe.reconstructed], captions, strict=False)
             ]
             wanted = torch.tensor([token for row in rows for token in row.answer])
@@ -321,15 +320,16 @@ class ImageTrainer:
             sums = torch.stack([rows.mean(0) for rows in self.vision.features([self.data.pictures[i] for i in images])])
             return {"held_out_words_at_1": self._hits(self._lexical(sums), self.words, images)}
         pictures = [self.data.pictures[i] for i in images]
-        latents, vectors = map(torch.from_numpy, encode_images(self.compressor, self.vision, pictures))
+        codes, vectors = map(torch.from_numpy, encode_images(self.compressor, self.vision, pictures))
+        latents = self.compressor.latents(codes)
         figures = {"held_out_caption_at_1": self._hits(vectors, self.vectors, images)}
         asked = self.data.about(images)
         chosen = random.Random(0).sample(asked, min(len(asked), LOOK))
         row = {image: at for at, image in enumerate(images)}
         questions = [Question(q.text, (q.answer,), ("",)) for q in chosen]
-        queries = torch.stack([self.asked[q.text] for q in chosen])
-        own = [latents[row[q.image]][None] for q in chosen]
-        others = [latents[row[q.image] - 1][None] for q in chosen]
+        queries = [self.asked[q.text] for q in chosen]
+        own = [latents[row[q.image]] for q in chosen]
+        others = [latents[row[q.image] - 1] for q in chosen]
         reader = (self.compressor.reader, queries)
         for name, contexts in (("", own), ("_shuffled", others)):
             figures[f"held_out{name}"] = fmean(answer_loss(self.generator, questions, contexts, *reader))
@@ -338,6 +338,16 @@ class ImageTrainer:
             right = [hit for hit, q in zip(exact, chosen, strict=True) if q.kind == kind]
             figures[f"held_out_{kind}"] = fmean(right) if right else 0.0
         return {name: round(figure, 4) for name, figure in figures.items()}
+
+    def look(self, folder: Path) -> dict[str, float]:
+        """Validates, and writes a checkpoint."""
+        figures = self.validate()
+        self.save(folder)
+        return figures
+
+    def impatient(self) -> bool:
+        """Never: such a run goes to its last step."""
+        return False
 
     def _hits(self, vectors: Tensor, captions: Tensor, images: list[int]) -> float:
         """How often an image's nearest caption is its own."""

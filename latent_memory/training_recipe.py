@@ -43,7 +43,6 @@ class Weights(BaseModel):
         distillation: The generator's own distribution when it reads the text.
         answer: The gold answer, from the latent as an input alone.
         read: The gold answer, with the reader's help.
-        words: Which words the evidence has, from its latent by the reader alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,7 +52,6 @@ class Weights(BaseModel):
     distillation: float = Field(default=1.0, ge=0)
     answer: float = Field(default=0.0, ge=0)
     read: float = Field(default=1.0, ge=0)
-    words: float = Field(default=0.2, ge=0)
 
 
 class MemoryTraining(BaseModel):
@@ -70,16 +68,18 @@ class MemoryTraining(BaseModel):
         compressor: Sizes.
         weights: Weights of the terms of the loss.
         parts: Parts of a batch; gradients are averaged over them, and each process computes some of them.
-        early: First steps that train on the words of many sentences alone, without the generator.
-        early_sentences: Sentences in a part of such a step.
+        early: First steps that train slots and reader alone, on what frozen models say without evidence.
+        early_questions: Natural questions in a part of such a step.
         natural: Natural questions in a part.
         cloze: Questions in a part that are made from sentences.
         distilled: Natural questions in a part that the teacher answers.
-        distracted: Share of questions that are read with one or two further latents beside their own.
+        distracted: Share of questions that are read with one or two further pieces of evidence beside their own.
+        early_distilled: Whether such a step also learns from the teacher.
         reconstructed: Evidence in a part that is reconstructed.
         reconstructed_tokens: Tokens of it that are scored.
         evidence_tokens: Longer evidence isn't trained on.
-        answer_tokens: Longer natural answers aren't trained on, longer cloze answers are scored up to here.
+        answer_tokens: Answers are scored up to here.
+        longest_answer: Longer natural answers aren't trained on.
         temperature: Of the contrastive loss.
         start: Folder of a trained compressor to go on from, with a fresh optimiser.
         steps: Optimiser steps of the learning rate's schedule.
@@ -91,6 +91,8 @@ class MemoryTraining(BaseModel):
         clip: Largest norm of the gradient.
         retrieval_steps: Full-batch steps for the retrieval heads behind training; 0 leaves them as trained.
         retrieval_rate: Their learning rate.
+        patience: Looks at the held-out questions without a better F1 before the run ends; the best weights are kept.
+        checkpointed: Whether the base's activations are computed again for the gradient, to save memory.
         checkpoint_every: Steps between checkpoints, and looks at the held-out questions.
         seed: Of everything that is drawn.
         dtype: Of the frozen weights.
@@ -109,15 +111,17 @@ class MemoryTraining(BaseModel):
     weights: Weights = Weights()
     parts: int = Field(default=1, ge=1)
     early: int = Field(default=0, ge=0)
-    early_sentences: int = Field(default=64, ge=1)
+    early_questions: int = Field(default=32, ge=1)
     natural: int = Field(default=6, ge=0)
     cloze: int = Field(default=10, ge=0)
     distilled: int = Field(default=4, ge=0)
     distracted: float = Field(default=0.25, ge=0, le=1)
+    early_distilled: bool = False
     reconstructed: int = Field(default=4, ge=0)
     reconstructed_tokens: int = Field(default=32, ge=1)
     evidence_tokens: int = Field(default=64, ge=8)
-    answer_tokens: int = Field(default=12, ge=2)
+    answer_tokens: int = Field(default=8, ge=2)
+    longest_answer: int = Field(default=24, ge=2)
     temperature: float = Field(default=0.07, gt=0)
     start: Path | None = None
     steps: int = Field(default=2000, ge=1)
@@ -129,6 +133,8 @@ class MemoryTraining(BaseModel):
     clip: float = Field(default=1.0, gt=0)
     retrieval_steps: int = Field(default=0, ge=0)
     retrieval_rate: float = Field(default=1e-4, gt=0)
+    patience: int | None = Field(default=None, ge=1)
+    checkpointed: bool = False
     checkpoint_every: int = Field(default=100, ge=1)
     seed: int = 0
     dtype: str = "bfloat16"

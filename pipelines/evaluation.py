@@ -81,7 +81,7 @@ def open_corpus(
 
     if memory is None:
         return Corpus.of(models, questions, read_passages(corpus) if corpus else ())
-    return Corpus.stored(models, questions, *read_memory(memory, models.generator.hidden))
+    return Corpus.stored(models, questions, *read_memory(memory))
 
 
 def find_memory(uri: str, pretrained: Path | None = None) -> LatentMemory:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from latent_memory.data import Question
 from latent_memory.evaluation.metrics import exact_match, token_f1
 from latent_memory.generator import Generator, Reading
-from latent_memory.reader import Reader
+from latent_memory.reader import Asked, Latents, Reader
 
 BATCH = 64
 BATCH_TOKENS = 16_384
@@ -33,13 +33,13 @@ class Run:
 def answer_all(
     generator: Generator,
     questions: Sequence[Question],
-    contexts: Sequence[Tensor | None],
+    contexts: Sequence[Tensor | Latents | None],
     reader: Reader | None = None,
-    asked: Tensor | None = None,
+    asked: Sequence[Asked] | None = None,
 ) -> Run:
     """Answers every question from its context, in batches of similar length.
 
-    Where contexts are latents, a reader may help that knows the questions' latents `asked`, (N, G).
+    Where contexts are latents, a reader may help that knows the questions as `asked`.
     """
     lengths = [0 if context is None else len(context) for context in contexts]
     answers = [""] * len(questions)
@@ -71,9 +71,9 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 def answer_loss(
     generator: Generator,
     questions: Sequence[Question],
-    contexts: Sequence[Tensor | None],
+    contexts: Sequence[Tensor | Latents | None],
     reader: Reader | None = None,
-    asked: Tensor | None = None,
+    asked: Sequence[Asked] | None = None,
 ) -> list[float]:
     """Negative log-likelihood of each first accepted answer, nats per token: finer than greedy answers are."""
     losses: list[float] = []
@@ -91,8 +91,8 @@ def answer_loss(
 
 def _reading(
     questions: Sequence[Question],
-    contexts: Sequence[Tensor | None],
-    asked: Tensor | None,
+    contexts: Sequence[Tensor | Latents | None],
+    asked: Sequence[Asked] | None,
     at: int,
     answer: tuple[int, ...] = (),
 ) -> Reading:

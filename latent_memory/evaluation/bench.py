@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latent_memory.baselines.xrag import Projector
-from latent_memory.compressor import Compressor, encode
+from latent_memory.compressor import Compressor, encode, encode_questions, together
 from latent_memory.data import Question
 from latent_memory.evaluation.pruning import Weighed, self_information
 from latent_memory.evaluation.retrievers import BM25, SentenceEncoder
 from latent_memory.generator import Generator
+from latent_memory.reader import Asked, Latents
 from latent_memory.store import quantise
 from tiers.errors import ModelError
 
@@ -64,8 +65,8 @@ class Stored:
     """Latents and vectors of evidence as a memory stores them.
 
     Attributes:
-        codes: int8, (N, T, G).
-        scales: float32, (N, T): a latent is its code times its scale.
+        codes: int8, (N, C).
+        scales: float32, (N,): a code is these numbers times its scale.
         vectors: (N, R).
     """
 
@@ -73,31 +74,30 @@ class Stored:
     scales: NDArray[np.float32]
     vectors: NDArray[Any]
 
-    def latents(self, rows: Sequence[int]) -> Tensor:
-        """The latents of some evidence, one after the other, (n T, G)."""
+    def latents(self, compressor: Compressor, rows: Sequence[int]) -> Latents:
+        """The latents of some evidence, one after the other."""
         chosen = list(rows)
-        values = self.codes[chosen].astype(np.float32) * self.scales[chosen][..., None]
-        return torch.from_numpy(values.reshape(-1, self.codes.shape[-1]))
+        values = self.codes[chosen].astype(np.float32) * self.scales[chosen][:, None]
+        with torch.inference_mode():
+            return together(compressor.latents(torch.from_numpy(values)))
 
     @property
     def nbytes(self) -> float:
         """Bytes of the latents of one evidence."""
-        return float(np.prod(self.codes.shape[1:]) + self.scales.itemsize * self.scales.shape[1])
+        return float(self.codes.shape[1] + HALF)
 
 
-def store(compressor: Compressor, texts: Sequence[str], hidden: int) -> Stored:
+def store(compressor: Compressor, texts: Sequence[str]) -> Stored:
     """Compresses texts into what a memory would store."""
-    latents, vectors = encode(compressor, texts, "evidence")
-    codes, scales = quantise(latents.reshape(-1, hidden))
-    per_text = len(codes) // max(1, len(texts))
-    return Stored(codes.reshape(len(texts), per_text, hidden), scales.reshape(len(texts), per_text), vectors)
+    codes, vectors = encode(compressor, texts, "evidence")
+    return Stored(*quantise(codes), vectors)
 
 
-def read_memory(memory: LatentMemory, hidden: int) -> tuple[list[str], Stored]:
+def read_memory(memory: LatentMemory) -> tuple[list[str], Stored]:
     """The evidence of a memory, in the order of its ids, and what is stored of it."""
     rows = memory.rows().sort_by("evidence_id").combine_chunks()
-    codes = _numbers(rows["latent"]).reshape(rows.num_rows, -1, hidden)
-    scales = _numbers(rows["scale"]).astype(np.float32).reshape(rows.num_rows, -1)
+    codes = _numbers(rows["latent"]).reshape(rows.num_rows, -1)
+    scales = _numbers(rows["scale"]).astype(np.float32)
     return rows["text"].to_pylist(), Stored(codes, scales, _numbers(rows["vector"]).reshape(rows.num_rows, -1))
 
 
@@ -148,12 +148,12 @@ class Corpus:
     @cached_property
     def compressed(self) -> Stored:
         """Latents and search vectors as a memory stores them."""
-        hidden, given = self.models.generator.hidden, self._given
+        given = self._given
         new = self.texts[0 if given is None else len(given.codes) :]
         if given is not None and not new:
             return given
         with self._timed("compressor", len(new)):
-            made = store(self.models.compressor, new, hidden)
+            made = store(self.models.compressor, new)
         if given is None:
             return made
         return Stored(
@@ -161,6 +161,10 @@ class Corpus:
             np.concatenate([given.scales, made.scales]),
             np.concatenate([given.vectors.astype(np.float32), made.vectors]),
         )
+
+    def latents(self, rows: Sequence[int]) -> Latents:
+        """The latents of some evidence, as a memory would give them."""
+        return self.compressed.latents(self.models.compressor, rows)
 
     @cached_property
     def bm25(self) -> BM25:
@@ -259,13 +263,13 @@ class Bench:
         return derangement(self.own)
 
     @cached_property
-    def _encoded(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return encode(self.corpus.models.compressor, [q.text for q in self.questions], "query")
+    def _encoded(self) -> tuple[list[Asked], NDArray[np.float32]]:
+        return encode_questions(self.corpus.models.compressor, [q.text for q in self.questions])
 
     @property
-    def asked(self) -> Tensor:
-        """The questions' own latents, for the reader."""
-        return torch.from_numpy(self._encoded[0])
+    def asked(self) -> list[Asked]:
+        """The questions as the reader knows them."""
+        return self._encoded[0]
 
     @cached_property
     def _scores(self) -> dict[Search, NDArray[np.float32]]:

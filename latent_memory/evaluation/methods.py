@@ -16,6 +16,7 @@ from torch import Tensor
 from latent_memory.evaluation.bench import Bench, Search
 from latent_memory.evaluation.pruning import most_informative
 from latent_memory.generator import Reading
+from latent_memory.reader import Latents
 
 ANSWER_TOKENS = 12
 """Room that is left for the answer behind the longest context."""
@@ -34,7 +35,7 @@ class Method:
         needs: What the questions must come with: `evidence`, `pool` or nothing.
     """
 
-    context: Callable[[Bench, int], Tensor | None]
+    context: Callable[[Bench, int], Tensor | Latents | None]
     keeps: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
     search: Search | None = None
@@ -42,17 +43,17 @@ class Method:
     needs: str = ""
 
 
-def closed_book(bench: Bench, at: int) -> Tensor | None:
+def closed_book(bench: Bench, at: int) -> Tensor | Latents | None:
     """Nothing: what the generator knows by itself (Roberts et al., EMNLP 2020, call this closed-book)."""
     return None
 
 
-def gold_raw(bench: Bench, at: int) -> Tensor | None:
+def gold_raw(bench: Bench, at: int) -> Tensor | Latents | None:
     """The text of the gold evidence: what perfect retrieval would give."""
     return bench.generator.embed(" ".join(bench.questions[at].evidence))
 
 
-def full_context(bench: Bench, at: int) -> Tensor | None:
+def full_context(bench: Bench, at: int) -> Tensor | Latents | None:
     """All passages that the set gives with the question, in their order, cut where the generator can read no more.
 
     The cut is at the end of the context, never of the question, and is counted.
@@ -70,39 +71,39 @@ def _raw(bench: Bench, at: int, search: Search) -> Tensor:
     return bench.generator.embed(" ".join(bench.corpus.texts[row] for row in bench.found(search, at)))
 
 
-def bm25(bench: Bench, at: int) -> Tensor | None:
+def bm25(bench: Bench, at: int) -> Tensor | Latents | None:
     """The text of the k pieces that BM25 finds (Robertson and Zaragoza, 2009)."""
     return _raw(bench, at, "bm25")
 
 
-def dense(bench: Bench, at: int) -> Tensor | None:
+def dense(bench: Bench, at: int) -> Tensor | Latents | None:
     """The text of the k pieces that all-MiniLM-L6-v2 finds (Reimers and Gurevych, EMNLP 2019)."""
     return _raw(bench, at, "dense")
 
 
-def latent_raw(bench: Bench, at: int) -> Tensor | None:
+def latent_raw(bench: Bench, at: int) -> Tensor | Latents | None:
     """The text of the k pieces that the memory finds: retrieval as for `latents`, and nothing lost in reading."""
     return _raw(bench, at, "latent")
 
 
-def dense_latents(bench: Bench, at: int) -> Tensor | None:
+def dense_latents(bench: Bench, at: int) -> Tensor | Latents | None:
     """The latents of the k pieces that all-MiniLM-L6-v2 finds: reading as for `latents`, with its retrieval."""
-    return bench.corpus.compressed.latents(bench.found("dense", at))
+    return bench.corpus.latents(bench.found("dense", at))
 
 
-def latents(bench: Bench, at: int) -> Tensor | None:
+def latents(bench: Bench, at: int) -> Tensor | Latents | None:
     """The memory itself: the latents of the k pieces that it finds (Zheng et al., arXiv 2606.10572)."""
-    return bench.corpus.compressed.latents(bench.found("latent", at))
+    return bench.corpus.latents(bench.found("latent", at))
 
 
-def gold_latents(bench: Bench, at: int) -> Tensor | None:
+def gold_latents(bench: Bench, at: int) -> Tensor | Latents | None:
     """The latents of the gold evidence: what perfect retrieval would give a memory."""
-    return bench.corpus.compressed.latents(bench.own[at])
+    return bench.corpus.latents(bench.own[at])
 
 
-def shuffled_latents(bench: Bench, at: int) -> Tensor | None:
+def shuffled_latents(bench: Bench, at: int) -> Tensor | Latents | None:
     """The latents of another question's gold evidence: what a latent does as a mere prompt."""
-    return bench.corpus.compressed.latents(bench.own[bench.others[at]])
+    return bench.corpus.latents(bench.own[bench.others[at]])
 
 
 def _pruned(bench: Bench, at: int, budget: int) -> Tensor:
@@ -110,21 +111,21 @@ def _pruned(bench: Bench, at: int, budget: int) -> Tensor:
     return bench.generator.embedding[torch.tensor(kept)]
 
 
-def pruned(bench: Bench, at: int) -> Tensor | None:
+def pruned(bench: Bench, at: int) -> Tensor | Latents | None:
     """As many tokens of `latent_raw`'s text as `latents` reads latents: those of highest self-information.
 
     Selective Context at the level of tokens (Li et al., EMNLP 2023); `latent_memory.evaluation.pruning` says how.
     """
-    return _pruned(bench, at, len(bench.corpus.compressed.latents(bench.found("latent", at))))
+    return _pruned(bench, at, len(bench.corpus.latents(bench.found("latent", at))))
 
 
-def pruned_tenth(bench: Bench, at: int) -> Tensor | None:
+def pruned_tenth(bench: Bench, at: int) -> Tensor | Latents | None:
     """A tenth of the tokens of `latent_raw`'s text, rounded up: those of highest self-information, as for `pruned`."""
     tokens = sum(len(piece.ids) for piece in bench.corpus.weighed(bench.found("latent", at)))
     return _pruned(bench, at, -(-tokens // 10))
 
 
-def xrag(bench: Bench, at: int) -> Tensor | None:
+def xrag(bench: Bench, at: int) -> Tensor | Latents | None:
     """One token for each of the k pieces that `dense` finds, projected from its sentence vector.
 
     Cheng et al., "xRAG: Extreme Context Compression for Retrieval-augmented Generation with One Token" (NeurIPS 2024),

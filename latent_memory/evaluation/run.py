@@ -9,7 +9,6 @@ from statistics import fmean, median
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from latent_memory.data import Question
 from latent_memory.evaluation.answers import BATCH, QuestionsOnce, answer_all, answer_loss
@@ -17,7 +16,7 @@ from latent_memory.evaluation.bench import Bench, Corpus, Search
 from latent_memory.evaluation.methods import METHODS, Method
 from latent_memory.evaluation.metrics import bootstrap, holds_answer, recall
 from latent_memory.generator import Reading
-from latent_memory.reader import Reader
+from latent_memory.reader import Asked, Reader
 from tiers.errors import ModelError, SourceError
 
 SCORED = ("closed-book", "gold-raw", "latents", "gold-latents", "gold-latents-unread", "shuffled-latents", "xrag")
@@ -164,9 +163,11 @@ def _answer_part(bench: Bench, generator: QuestionsOnce, name: str, part: list[i
     ]
 
 
-def _help(bench: Bench, method: Method, part: Sequence[int]) -> tuple[Reader | None, Tensor | None]:
+def _help(bench: Bench, method: Method, part: Sequence[int]) -> tuple[Reader | None, list[Asked] | None]:
     """The reader and what it knows of the questions, for methods that it helps."""
-    return (bench.corpus.models.compressor.reader, bench.asked[list(part)]) if method.reads else (None, None)
+    if not method.reads:
+        return None, None
+    return bench.corpus.models.compressor.reader, [bench.asked[at] for at in part]
 
 
 def _figures(rows: Sequence[dict[str, Any]], corpus: Corpus, method: Method) -> dict[str, Any]:

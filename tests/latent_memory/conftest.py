@@ -9,10 +9,20 @@ import pytest
 from latent_memory.compressor import Compressor, CompressorConfig
 from latent_memory.generator import Generator
 from latent_memory.pretrained import model_identity, save_pretrained
+from latent_memory.reader import ReaderConfig
 from tiers.llm.models import load_causal_lm
 
 SIZES = CompressorConfig(
-    depth=2, lora_from=0, lora_rank=2, lora_alpha=4, heads=2, retrieval_dim=16, max_tokens=200, split_tokens=60
+    depth=2,
+    lora_from=0,
+    lora_rank=2,
+    lora_alpha=4,
+    slots=4,
+    slot_size=8,
+    reader=ReaderConfig(size=16, layers=1, heads=2),
+    retrieval_dim=16,
+    max_tokens=200,
+    split_tokens=60,
 )
 
 
@@ -23,10 +33,10 @@ def make_compressor(folder: Path, seed: int = 0) -> Compressor:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         compressor = Compressor(base, tokenizer, SIZES, generator_hidden=32, latent_norm=2.0)
+        compressor.start_for(base.get_input_embeddings().weight, base.get_input_embeddings().weight, tokenizer)
+        silent = ("retrieval_residual", "slots.contextual", "slots.emphasis", "reader.hint")
         for name, parameter in compressor.named_parameters():
-            if "lora_B" in name or name.startswith(
-                ("residual", "retrieval_residual")
-            ):  # silent at the start; here they must speak
+            if "lora_B" in name or name.startswith(silent):  # at the start; here they must speak
                 torch.nn.init.normal_(parameter, std=0.2)
     return compressor.eval()
 

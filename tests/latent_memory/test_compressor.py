@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import pytest
 import torch
 
-from latent_memory.compressor import Compressor, encode
+from latent_memory.compressor import Compressor, CompressorConfig, encode, together
+from tests.latent_memory.conftest import SIZES, make_compressor
 from tiers.errors import StageError
+from tiers.llm.models import load_causal_lm
 
 TEXTS = ["A", "The tower was built in 1889.", "It stands in Paris, beside the Seine, and many people climb it."]
 
@@ -16,10 +20,13 @@ def test_a_latent_does_not_depend_on_its_batch(compressor: Compressor) -> None:
 
 
 def test_latents_have_one_norm_and_vectors_unit_norm(compressor: Compressor) -> None:
-    latents, vectors = encode(compressor, TEXTS, "evidence")
-    assert latents.shape == (3, 32)
+    codes, vectors = encode(compressor, TEXTS, "evidence")
+    assert codes.shape == (3, 32)
     assert vectors.shape == (3, 16)
-    assert (latents**2).sum(1) ** 0.5 == pytest.approx([2.0] * 3, rel=1e-4)
+    latents = compressor.latents(torch.from_numpy(codes))
+    assert [len(one) for one in latents] == [1] * 3
+    assert [one.tokens.norm().item() for one in latents] == pytest.approx([2.0] * 3, rel=1e-4)
+    assert all(one.slots.shape == (4, 8) for one in latents)
     assert (vectors**2).sum(1) == pytest.approx([1.0] * 3, rel=1e-4)
 
 
@@ -71,19 +78,75 @@ def test_a_short_text_is_not_split(compressor: Compressor) -> None:
 
 def test_trained_state_holds_everything_but_the_base(compressor: Compressor) -> None:
     state = compressor.trained_state()
-    assert {"memory_token", "salience", "log_norm", "pooling.queries"} <= state.keys()
+    assert {"memory_token", "salience", "log_norm", "slots.lexical.weight", "reader.points"} <= state.keys()
     assert not any("embed_tokens" in name or name.endswith("base_layer.weight") for name in state)
     assert sum("lora_" in name for name in state) == 2 * 2 * 4 * 2  # adapters, layers, projections, A and B
 
 
-def test_a_fresh_latent_is_the_salient_sum_of_embeddings(tiny_model) -> None:
-    from latent_memory.compressor import CompressorConfig
-    from tiers.llm.models import load_causal_lm
-
+def test_a_code_of_two_latents_is_two_tokens_and_twice_the_slots(tiny_model: Path) -> None:
     base, tokenizer = load_causal_lm(str(tiny_model), tiny_model, dtype="float32")
-    fresh = Compressor(base, tokenizer, CompressorConfig(depth=2, lora_from=0, heads=1, retrieval_dim=16), 32, 1.0)
-    ids = fresh.tokenize(["Seine"])
-    fresh.salience[ids[0][1]] = 30.0  # this token outweighs all others
-    expected = base.get_input_embeddings().weight[ids[0][1]]
-    latent = fresh.latents(fresh(ids, "evidence"))[0]
-    assert torch.cosine_similarity(latent, expected, dim=0) > 0.9999
+    sizes = CompressorConfig(depth=2, lora_from=0, latents=2, slots=4, slot_size=8, retrieval_dim=16)
+    compressor = Compressor(base, tokenizer, sizes, generator_hidden=24, latent_norm=1.0)
+    codes, _ = encode(compressor, TEXTS, "evidence")
+    assert codes.shape == (3, 64)
+    one, other, _ = compressor.latents(torch.from_numpy(codes))
+    both = together([one, other])
+    assert (len(one), one.tokens.shape, one.slots.shape, one.piece) == (2, (2, 24), (8, 8), 8)
+    assert (len(both), both.slots.shape, both.piece) == (4, (16, 8), 8)
+
+
+def test_recomputed_activations_give_the_gradients_of_a_plain_backward_with_both_adapters(
+    compressor: Compressor,
+) -> None:
+    """Another adapter is in use when the first one's activations are computed again."""
+
+    def gradients(checkpointed: bool) -> dict[str, torch.Tensor]:
+        compressor.checkpointed = checkpointed
+        compressor.zero_grad(set_to_none=True)
+        ids = compressor.tokenize(TEXTS)
+        evidence, query = compressor(ids, "evidence"), compressor(ids, "query")
+        (compressor.vectors(evidence) * compressor.vectors(query).roll(1, 0)).sum().backward()
+        return {n: p.grad.clone() for n, p in compressor.named_parameters() if "lora_" in n and p.grad is not None}
+
+    plain, again = gradients(False), gradients(True)
+    assert plain.keys() == again.keys()
+    assert {name.split(".")[-2] for name in plain} == {"evidence", "query"}
+    for name, gradient in plain.items():
+        assert torch.cosine_similarity(gradient.ravel(), again[name].ravel(), dim=0) > 0.9999, name
+
+
+def test_the_gradients_of_two_adapters_on_one_base_are_those_of_two_plain_models(tiny_model: Path) -> None:
+    """Each adapter alone, as a weight that is added to its own copy of the base."""
+    compressor = make_compressor(tiny_model)
+    ids = compressor.tokenize(TEXTS)
+    found = [compressor(ids, adapter).memory for adapter in ("evidence", "query")]
+    (found[0] * found[1].detach().roll(1, 0)).sum().backward()
+    ours = {n: p.grad for n, p in compressor.named_parameters() if "lora_" in n and p.grad is not None}
+    plain, _ = load_causal_lm(str(tiny_model), tiny_model, dtype="float32")
+    model = plain.model
+    model.layers = model.layers[: SIZES.depth]
+    scale = SIZES.lora_alpha / SIZES.lora_rank
+    leaves: dict[str, torch.Tensor] = {}
+    for name, parameter in compressor.named_parameters():
+        if ".lora_A.evidence" in name:
+            leaves[name] = parameter.detach().clone().requires_grad_()
+            up = name.replace("lora_A", "lora_B")
+            leaves[up] = compressor.get_parameter(up).detach().clone().requires_grad_()
+
+    def merged(name: str, linear: torch.nn.Linear) -> torch.Tensor:
+        down, up = (leaves[f"base.{name}.lora_{side}.evidence.weight"] for side in "AB")
+        return linear.weight.detach() + scale * up @ down
+
+    weights = {
+        f"{name}.weight": merged(name, module)
+        for name, module in model.named_modules()
+        if f"base.{name}.lora_A.evidence.weight" in leaves
+    }
+    rows = []
+    for row in ids:  # one by one: no padding
+        inputs = torch.cat([model.get_input_embeddings()(torch.tensor(row)), compressor.memory_token[None]])[None]
+        rows.append(torch.func.functional_call(model, weights, (), {"inputs_embeds": inputs}).last_hidden_state[0, -1])
+    (torch.stack(rows) * found[1].detach().roll(1, 0)).sum().backward()
+    assert ours.keys() == leaves.keys()
+    for name, gradient in ours.items():
+        assert torch.cosine_similarity(gradient.ravel(), leaves[name].grad.ravel(), dim=0) > 0.9999, name

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from latent_memory.generator import Generator, Reading
-from latent_memory.reader import Reader
+from latent_memory.reader import Asked, Latents, Reader, ReaderConfig
 from tiers.llm.models import load_causal_lm
 
 QUESTIONS = ["When was the tower built?", "Who?", "How many people live there today?"]
@@ -117,11 +117,16 @@ def grouped(tiny_model: Path) -> Generator:
 def test_in_invariant_batches_every_bit_is_that_of_a_reading_alone(grouped: Generator) -> None:
     torch.manual_seed(1)
     readings = [
-        Reading("Why? " * number, torch.randn(number % 4 + 1, 256) if number % 5 else None, asked=torch.randn(256))
+        Reading(
+            "Why? " * number,
+            Latents(torch.randn(n, 256), torch.randn(4 * n, 16), 4) if (n := number % 5) else None,
+            asked=Asked(torch.randn(number, 16), torch.rand(number).softmax(0)),
+        )
         for number in range(1, 20)
     ]
-    reader = Reader(256)
-    for second in (None, reader.eval()):
+    reader = Reader(256, 16, ReaderConfig(size=32, heads=2))
+    torch.nn.init.normal_(reader.hint.weight, std=0.1)
+    for second in (None, reader.requires_grad_(False).eval()):
         together = list(grouped.stream(readings, second, max_tokens=8, invariant=True))[-1]
         assert together == [grouped.generate([one], second, max_tokens=8, invariant=True)[0] for one in readings]
 

@@ -99,7 +99,7 @@ def test_a_model_with_its_processor_is_loaded_from_a_folder(tmp_path: Path) -> N
     LlavaForConditionalGeneration(config).save_pretrained(tmp_path / "tiny")
     processor.save_pretrained(tmp_path / "tiny")
     base, tokenizer, vision = load_image_text_model("tiny", tmp_path, "float32")
-    sizes = CompressorConfig(depth=1, lora_from=0, lora_rank=2, heads=1, retrieval_dim=16)
+    sizes = CompressorConfig(depth=1, lora_from=0, lora_rank=2, retrieval_dim=16)
     compressor = Compressor(base, tokenizer, sizes, 24, 1.0).eval()
     latents, _ = encode_images(compressor, vision, [vision.prepare(IMAGE, ""), vision.prepare(255 - IMAGE, "a cat")])
     assert np.isfinite(latents).all()

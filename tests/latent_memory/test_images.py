@@ -14,7 +14,7 @@ from latent_memory.image_model import TowerConfig, make_tower
 from latent_memory.images import Picture, Vision, take_apart
 from tiers.errors import ModelError, StageError
 
-SIZES = CompressorConfig(depth=2, lora_from=0, lora_rank=2, lora_alpha=4, heads=2, retrieval_dim=16)
+SIZES = CompressorConfig(depth=2, lora_from=0, lora_rank=2, lora_alpha=4, slots=3, slot_size=8, retrieval_dim=16)
 PLACE = 250
 TEXT = {
     "vocab_size": 300, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -89,6 +89,22 @@ FAMILIES = {
 PLACES = {"llava": 16, "gemma3": 4, "idefics3": 4, "smolvlm": 4}
 
 
+class Bytes:
+    """A tokenizer whose tokens are characters."""
+
+    all_special_ids = (PLACE,)
+
+    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+        return {"input_ids": [1 + ord(character) for character in text]}
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(map(self.convert_ids_to_tokens, ids))
+
+    @staticmethod
+    def convert_ids_to_tokens(token: int) -> str:
+        return chr(token - 1)
+
+
 class Processor:
     """What is asked of a model's processor, for the tiny models: one byte is one token."""
 
@@ -97,9 +113,7 @@ class Processor:
     def __init__(self, family: str) -> None:
         self.family = family
 
-    @staticmethod
-    def tokenizer(text: str, add_special_tokens: bool) -> dict[str, list[int]]:
-        return {"input_ids": [1 + ord(character) for character in text]}
+    tokenizer = Bytes()
 
     def __call__(self, text: str, images: list[np.ndarray], **_: Any) -> dict[str, torch.Tensor]:
         pixels = torch.from_numpy(images[0]).permute(2, 0, 1)[None].float() / 127.5 - 1
@@ -139,7 +153,7 @@ def _make(family: str) -> tuple[Compressor, Vision, Any]:
 @torch.no_grad()
 def _latents(compressor: Compressor, vision: Vision, pictures: list[Picture]) -> torch.Tensor:
     encoded = vision.see(compressor, pictures)
-    return torch.cat([compressor.latents(encoded), compressor.vectors(encoded)], 1)
+    return torch.cat([encoded.code, compressor.vectors(encoded)], 1)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -185,9 +199,9 @@ def test_states_are_those_of_the_whole_model(family: str) -> None:
 def test_text_still_goes_through_the_same_compressor() -> None:
     compressor, vision, _ = _make("gemma3")
     with torch.no_grad():
-        before = compressor.latents(compressor([[3, 4, 5]], "query"))
+        before = compressor([[3, 4, 5]], "query").code
         vision.see(compressor, [vision.prepare(_image(0), "x")])
-        after = compressor.latents(compressor([[3, 4, 5]], "query"))
+        after = compressor([[3, 4, 5]], "query").code
     assert torch.equal(before, after)
 
 
@@ -226,7 +240,7 @@ def test_a_caption_that_does_not_fit_is_an_error() -> None:
 def test_our_own_tower_reads_any_size_and_no_latent_depends_on_its_batch(compressor: Compressor) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        tower = TowerConfig(size=16, patch=4, hidden=16, layers=1, heads=2, joined=2, place="<|im_start|>")
+        tower = TowerConfig(size=16, patch=4, hidden=16, layers=1, joined=2, place="<|im_start|>")
         vision = make_tower(compressor.base, compressor.tokenizer, tower).eval()
     pictures = [vision.prepare(_image(n, 16 + 5 * n, 16), caption) for n, caption in enumerate(["", "a cat", "no"])]
     assert [picture.ids.count(vision.place) for picture in pictures] == [4, 4, 4]

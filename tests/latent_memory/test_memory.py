@@ -186,7 +186,7 @@ def test_an_unsure_answer_is_withheld_or_read_again_from_text(trained: Path, tmp
     assert withheld.evidence == plain.evidence
     assert not plain.abstained
     assert memory.ask(QUESTIONS[0], min_confidence=plain.confidence) == plain
-    again = memory.ask(QUESTIONS[0], fallback="raw")
+    again = memory.ask(QUESTIONS[0], fallback="raw", min_confidence=min(1.0, plain.confidence + 1e-6))
     assert (again.mode, again.fell_back, again.answer) == ("raw", True, raw.answer)
     assert again.context_tokens == plain.context_tokens + raw.context_tokens
     assert again.prompt_tokens == plain.prompt_tokens + raw.prompt_tokens
@@ -293,7 +293,8 @@ def test_search_is_for_a_status_and_a_topic(trained: Path, tmp_path: Path) -> No
 def test_words_are_found_that_vectors_miss(trained: Path, tmp_path: Path) -> None:
     memory = LatentMemory.create(tmp_path / "memory", trained)
     memory.add(evidence(*(f"Nothing happened in {year}, or so they say." for year in range(1500, 1590)), SECRET))
-    assert memory.search("Who owns Quuxley's valleys?", k=1, hybrid=True)[0].text == SECRET
+    assert SECRET in [found.text for found in memory.search("Who owns Quuxley's valleys?", k=2, hybrid=True)]
+    assert SECRET not in [found.text for found in memory.search("Who owns Quuxley's valleys?", k=2, hybrid=False)]
     for strange in ('"', "AND (", "the of", "\x00", "什么"):
         assert len(memory.search(strange, k=2, hybrid=True)) == 2
 

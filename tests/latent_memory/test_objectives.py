@@ -6,17 +6,6 @@ import torch
 from latent_memory import objectives
 
 
-def test_words_are_scored_by_their_weights_in_no_order() -> None:
-    logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
-    both = (torch.tensor([0, 2]), torch.tensor([0.75, 0.25]))
-    alone = (torch.tensor([1]), torch.tensor([1.0]))
-    logprobs = logits.log_softmax(-1)
-    expected = -(0.75 * logprobs[0, 0] + 0.25 * logprobs[0, 2] + logprobs[1, 1]) / 2
-    assert objectives.words(logits, [both, alone]).item() == pytest.approx(expected.item())
-    swapped = (both[0].flip(0), both[1].flip(0))
-    assert objectives.words(logits, [swapped, alone]).item() == pytest.approx(expected.item())
-
-
 def test_distillation_is_zero_where_student_and_teacher_agree_and_positive_elsewhere() -> None:
     torch.manual_seed(0)
     teacher = torch.randn(5, 20)

@@ -2,16 +2,21 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from latent_memory.corpus import choose_contexts
+from latent_memory.compressor import encode_questions, together
+from latent_memory.corpus import choose_contexts, confusing, draw
+from latent_memory.data import Question
+from latent_memory.generator import Reading
 from latent_memory.pretrained import load_compressor, read_manifest
 from latent_memory.train import Trainer, train
 from latent_memory.training_recipe import MemoryTraining, Weights, load_recipe
+from tests.latent_memory.conftest import make_compressor
 from tiers.errors import ModelError, RecipeError
 
 
@@ -32,7 +37,15 @@ def recipe(tiny_model: Path, tmp_path: Path) -> MemoryTraining:
         "sources": [{"path": "qa.json", "form": "squad"}],
         "python_documentation": False,
         "held_out": 2,
-        "compressor": {"depth": 2, "lora_from": 1, "lora_rank": 2, "heads": 2, "retrieval_dim": 16},
+        "compressor": {
+            "depth": 2,
+            "lora_from": 1,
+            "lora_rank": 2,
+            "slots": 4,
+            "slot_size": 8,
+            "retrieval_dim": 16,
+            "reader": {"size": 16, "layers": 1, "heads": 2, "dropout": 0.0},
+        },
         "weights": {"answer": 1.0},
         "natural": 2,
         "cloze": 2,
@@ -72,12 +85,12 @@ def test_a_resumed_run_has_the_losses_and_the_weights_of_an_unbroken_one(
     assert (broken / "adapter.safetensors").read_bytes() == (whole / "adapter.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("term", ["answer", "read", "words", "reconstruction", "distillation", "contrastive"])
+@pytest.mark.parametrize("term", ["answer", "read", "reconstruction", "distillation", "contrastive"])
 def test_training_on_a_term_lowers_it(recipe: MemoryTraining, tmp_path: Path, term: str) -> None:
     weights = Weights.model_validate({name: float(name == term) for name in Weights.model_fields})
     same = {"natural": 4, "cloze": 0, "reconstructed": 4, "distracted": 0.0}  # every batch holds all there is
     alone = recipe.model_copy(
-        update={**same, "weights": weights, "steps": 20, "head_rate": 3e-3, "checkpoint_every": 20}
+        update={**same, "weights": weights, "steps": 20, "head_rate": 1e-2, "checkpoint_every": 20}
     )
     folder = train(alone, tmp_path / "out")
     rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
@@ -87,13 +100,58 @@ def test_training_on_a_term_lowers_it(recipe: MemoryTraining, tmp_path: Path, te
     assert load_compressor(folder).trained_state()["memory_token"].dtype == torch.float32
 
 
-def test_early_steps_train_on_words_alone_and_lower_their_loss(recipe: MemoryTraining, tmp_path: Path) -> None:
-    early = recipe.model_copy(update={"early": 20, "early_sentences": 6, "steps": 22, "head_rate": 3e-3, "warmup": 0})
-    train(early, tmp_path / "out")
+def test_early_steps_train_slots_and_reader_alone_and_lower_their_loss(recipe: MemoryTraining, tmp_path: Path) -> None:
+    early = {"early": 20, "early_questions": 4, "early_distilled": True, "steps": 22, "head_rate": 3e-3, "warmup": 0}
+    changed = recipe.model_copy(update=early)
+    train(changed.model_copy(update={"stop": 1}), tmp_path / "one")
+    train(changed.model_copy(update={"stop": 20}), tmp_path / "out")
+    states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"] for name in ("one", "out")]
+    moved = {name.split(".")[0] for name, value in states[0].items() if not torch.equal(value, states[1][name])}
+    assert moved == {"slots", "reader"}
     rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
-    assert all("answer" not in row for row in rows[:20])
-    assert all("answer" in row for row in rows[20:])
-    assert sum(row["words"] for row in rows[16:20]) < sum(row["words"] for row in rows[:4])
+    assert all(row.keys() >= {"read", "distillation"} and "answer" not in row for row in rows)
+    assert sum(row["loss"] for row in rows[16:20]) < sum(row["loss"] for row in rows[:4])
+
+
+def test_an_early_step_is_what_a_step_without_evidence_in_the_prompt_would_be(
+    recipe: MemoryTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept of frozen models gives the loss that running them gives."""
+    made: list[Trainer] = []
+    monkeypatch.setattr("latent_memory.train.run", lambda trainer, out, resume: made.append(trainer))
+    train(
+        recipe.model_copy(update={"early": 1, "early_questions": 3, "distracted": 1.0, "held_out": 0}), tmp_path / "out"
+    )
+    trainer = made[0]
+    trainer.compressor.eval()
+    batch = draw(trainer.corpus, trainer.recipe, 0)
+    compressor, generator = trainer.compressor, trainer.generator
+    latents = compressor.latents(compressor(compressor.tokenize(batch.texts), "evidence").code)
+    asked, _ = encode_questions(compressor, [q.text for q in batch.questions])
+    readings = []
+    for question, context, one in zip(batch.questions, batch.contexts, asked, strict=True):
+        whole = together([latents[i] for i in context])
+        answer = trainer.frozen.answer(question)
+        readings.append(Reading(question.text, replace(whole, tokens=whole.tokens[:0]), answer, one))
+    logits = generator.score(readings, compressor.reader)
+    targets = torch.tensor([token for reading in readings for token in reading.answer])
+    expected = torch.nn.functional.cross_entropy(logits[:, trainer.columns], trainer._column[targets])
+    for _ in range(2):  # made, and kept
+        assert trainer.early_losses(batch)["read"].item() == pytest.approx(expected.item(), rel=0.02)
+
+
+def test_a_run_that_gets_no_better_ends_and_keeps_its_best_weights(recipe: MemoryTraining, tmp_path: Path) -> None:
+    slow = {"head_rate": 1e-9, "lora_rate": 1e-9, "weight_decay": 0.0}  # no F1 can be better than the first
+    changed = recipe.model_copy(update={**slow, "patience": 2, "checkpoint_every": 1})
+    folder = train(changed, tmp_path / "out")
+    assert len(_losses(tmp_path / "out")) == 3
+    assert torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["best"][1] == 1
+    best = torch.load(tmp_path / "out" / "best.pt", weights_only=True)
+    first = train(changed.model_copy(update={"stop": 1}), tmp_path / "first")
+    for name, value in load_compressor(first).trained_state().items():
+        if name != "reader.strength":
+            assert torch.equal(value, load_compressor(folder).trained_state()[name]), name
+            assert torch.allclose(value, best[name], atol=1e-3), name
 
 
 def test_the_strength_of_the_reader_is_the_one_that_helps_held_out_questions_most(
@@ -125,10 +183,34 @@ def test_two_processes_train_as_one_does_on_both_parts(recipe: MemoryTraining, t
 
 
 def test_contexts_hold_their_own_evidence_and_sometimes_others() -> None:
-    contexts = choose_contexts(40, 0.5, random.Random(0))
-    assert all(own in context and len(set(context)) == len(context) <= 3 for own, context in enumerate(contexts))
+    own = [f"evidence {number}" for number in range(40)]
+    hard = {text: [f"hard {number}"] for number, text in enumerate(own)}
+    texts, contexts = choose_contexts(own, hard, 0.5, random.Random(0))
+    assert texts[:40] == own
+    assert all(row in context and len(set(context)) == len(context) <= 3 for row, context in enumerate(contexts))
     assert 10 < sum(len(context) > 1 for context in contexts) < 30
-    assert choose_contexts(3, 0.0, random.Random(0)) == [[0], [1], [2]]
+    further = [(row, texts[i]) for row, context in enumerate(contexts) for i in context if i >= 40]
+    assert 5 < len(further) < 25
+    assert all(text == f"hard {row}" for row, text in further)
+    assert choose_contexts(own[:3], hard, 0.0, random.Random(0)) == (own[:3], [[0], [1], [2]])
+
+
+def test_questions_about_one_text_share_it_and_never_read_it_as_a_stranger() -> None:
+    texts, contexts = choose_contexts(["same", "same", "other"], {"same": ["same", "hard"]}, 1.0, random.Random(1))
+    assert set(texts) == {"same", "other", "hard"} or set(texts) == {"same", "other"}
+    for row in (0, 1):
+        assert [texts[i] for i in contexts[row]].count("same") == 1
+
+
+def test_hard_negatives_are_near_and_hold_no_answer(tiny_model: Path) -> None:
+    compressor = make_compressor(tiny_model)
+    texts = ["The old mill burned in 1740.", "The old mill stands.", "The old mill was of 1740 too.", "A cat slept."]
+    questions = [Question("When did the old mill burn?", ("1740",), (texts[0],))]
+    questions += [Question("What?", ("nothing that is said",), (text,)) for text in texts[1:]]
+    found = confusing(questions, compressor, count=2)[texts[0]]
+    assert texts[0] not in found
+    assert texts[2] not in found
+    assert set(found) == {texts[1], texts[3]}
 
 
 def test_a_second_run_starts_from_the_weights_of_the_first(recipe: MemoryTraining, tmp_path: Path) -> None:
