@@ -1,6 +1,6 @@
 """Search in a large memory against a flat one; full text beside vectors; an answer from latents against one from text.
 
-    python benchmarks/memory_search.py [--rows 100000 1000000] [--asked N] [--folder FOLDER]
+    python benchmarks/memory_search.py [--rows 100000 1000000] [--sought N] [--queries N] [--asked N]
 
 Sentences of XQuAD articles 1-24 and of the first 1,000 rows of QED are compressed once. Large memories are filled with
 perturbed copies of them: to the vector a random one of half its length is added and the sum normalised (cosine to the
@@ -41,20 +41,24 @@ K = 10
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
-    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--sought", type=int, default=1000, help="questions of each set whose evidence is sought")
+    parser.add_argument("--queries", type=int, default=200, help="questions that are sought in the large memories")
     parser.add_argument("--asked", type=int, default=30, help="questions that are answered")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where memories lie")
     options = parser.parse_args()
     sets = [real_memory(*which, folder=options.folder) for which in SETS]
     results: dict[str, Any] = {"memory": read_manifest().stamp(), "bytes": sets[0][0].bytes_per_evidence()}
-    results["found"] = {
-        which[0]: found(memory, questions) for which, (memory, questions) in zip(SETS, sets, strict=True)
-    }
-    show_found(results["found"])
+    if options.sought:
+        results["found"] = {
+            which[0]: found(memory, questions[: options.sought])
+            for which, (memory, questions) in zip(SETS, sets, strict=True)
+        }
+        show_found(results["found"])
     asked = [question for _, questions in sets for question in questions]
     asked = random.Random(0).sample(asked, min(options.queries, len(asked)))
-    results["search"] = {rows: large(options.folder, sets, rows, asked) for rows in options.rows}
-    show_search(results["search"])
+    if options.rows:
+        results["search"] = {rows: large(options.folder, sets, rows, asked) for rows in options.rows}
+        show_search(results["search"])
     if options.asked:
         memory, questions = sets[0]
         results["ask"] = ask(memory, random.Random(1).sample(questions, min(options.asked, len(questions))))

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 ALONE = 1
 """Questions are encoded one by one, so that their vectors don't depend on what else is asked, to the last bit."""
 HYBRID = True
-"""Whether full-text search helps the search by vectors."""
+"""Whether full-text search helps the search by vectors.
+
+Joined, the gold sentence is first for 77.3 % of 627 questions of XQuAD articles 1-24 and 74.5 % of 996 of QED's first
+1,000, by vectors alone for 76.4 % and 70.3 %; it is among five for 95.5 and 92.1 %, by vectors alone 94.3 and 87.5 %.
+Training saw these questions, which flatters the vectors.
+"""
 DOUBTFUL = 0.5
 """Confidence below which an answer from latents is given up for one from text, where a fallback is asked for."""
 
