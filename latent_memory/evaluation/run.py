@@ -39,6 +39,10 @@ class Evaluation:
     summary: dict[str, Any]
     answers: list[dict[str, Any]]
 
+    def of(self, method: str) -> list[dict[str, Any]]:
+        """A method's answers, in the order of the questions."""
+        return [answer for answer in self.answers if answer["method"] == method]
+
 
 def possible(questions: Sequence[Question], projector: bool) -> tuple[list[str], dict[str, str]]:
     """The methods that these questions allow, and why the others are left out."""
@@ -114,7 +118,7 @@ def evaluate(
         "generator_limit": int(bench.generator.model.config.max_position_embeddings),
         "methods": figures,
         "against": base,
-        "differences": {name: _difference(rows[name], rows[base]) for name in methods if name != base},
+        "differences": {name: difference(rows[name], rows[base]) for name in methods if name != base},
         "retrieval": {s: _retrieval(bench, s) for s in ("bm25", "dense", "latent") if s in _searches(methods)},
     }
     return Evaluation(summary, [row for name in methods for row in rows[name]])
@@ -180,7 +184,7 @@ def _figures(rows: Sequence[dict[str, Any]], corpus: Corpus, method: Method) -> 
     }
 
 
-def _difference(rows: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def difference(rows: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Paired over questions, with bootstrap intervals; of the loss where both have one."""
     names = ["f1", "exact"]
     if rows[0]["answer_loss"] is not None and base[0]["answer_loss"] is not None:
