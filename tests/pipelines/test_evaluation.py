@@ -190,3 +190,29 @@ def test_points_stand_where_their_numbers_say() -> None:
     assert up == sorted(up)
     assert up[2] - up[1] == pytest.approx(2 * (up[1] - up[0]), abs=0.2)
     ElementTree.fromstring(standalone(plot))
+
+
+def test_a_projector_that_was_trained_for_the_generator_is_a_method(
+    tmp_path: Path, evaluate: Any, tiny_model: Path
+) -> None:
+    write(tmp_path / "squad.json", SETS["squad"])
+    recipe = {
+        "compressor_model": str(tiny_model),
+        "generator_model": str(tiny_model),
+        "data": str(tmp_path),
+        "sources": [{"path": "squad.json", "form": "squad"}],
+        "python_documentation": False,
+    }
+    file = tmp_path / "xrag.safetensors"
+    arguments = [str(write(tmp_path / "recipe.json", recipe)), "--out", str(file), "--steps", "2"]
+    trained = CliRunner().invoke(app, ["train-xrag", *arguments])
+    assert trained.exit_code == 0, trained.output
+    assert "step 2: " in trained.output
+    data = write(tmp_path / "h.json", HOTPOT)
+    result = evaluate(
+        "--data", data, "--format", "hotpotqa", "--methods", "xrag,closed-book", "--xrag", file, "-k", 2, "--json"
+    )
+    assert result.exit_code == 0, result.output
+    methods = json.loads(result.stdout)["methods"]
+    assert methods["xrag"]["context_tokens"] == 2
+    assert methods["xrag"]["answer_loss"] != methods["closed-book"]["answer_loss"]
