@@ -127,7 +127,7 @@ def run_set(
     questions = read_set(data, cast("Form", form), limit, corpus, memory)
     allowed, missing = possible(questions, xrag is not None)
     names = list(methods or allowed)
-    check_methods(names, questions, xrag is not None)
+    check_methods(names, questions, xrag is not None, against)
     if methods is None:
         for name, reason in missing.items():
             tell(f"{name} is left out: {reason}")

@@ -58,8 +58,16 @@ def possible(questions: Sequence[Question], projector: bool) -> tuple[list[str],
 _NEEDED = {"evidence": "gold evidence", "pool": "passages of their own"}
 
 
-def check_methods(names: Sequence[str], questions: Sequence[Question], projector: bool) -> None:
+def check_methods(
+    names: Sequence[str], questions: Sequence[Question], projector: bool, against: str | None = None
+) -> None:
     """Refuses what can't be run.
+
+    Args:
+        names: Methods.
+        questions: That they answer.
+        projector: Whether there is one for xRAG.
+        against: The method to compare with.
 
     Raises:
         SourceError: when there are no questions, or they lack what a method needs.
@@ -74,6 +82,10 @@ def check_methods(names: Sequence[str], questions: Sequence[Question], projector
         if name in missing:
             kind = ModelError if name == "xrag" else SourceError
             raise kind("this method can't be run", where=name, got=missing[name])
+    if against is not None and against not in names:
+        raise ModelError(
+            "the method to compare with isn't among those that run", got=against, expected=", ".join(names)
+        )
 
 
 def evaluate(
@@ -100,10 +112,8 @@ def evaluate(
         SourceError: when the questions lack what a method needs.
         ModelError: when a method isn't known or lacks its model.
     """
-    check_methods(methods, questions, corpus.models.projector is not None)
+    check_methods(methods, questions, corpus.models.projector is not None, against)
     base = against or methods[0]
-    if base not in methods:
-        raise ModelError("the method to compare with isn't among those that run", got=base, expected=", ".join(methods))
     bench = Bench(corpus, questions, k)
     rows = _answer(bench, methods, tell)
     figures = {name: _figures(rows[name], corpus, METHODS[name]) for name in methods}

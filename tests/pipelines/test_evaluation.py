@@ -177,6 +177,11 @@ def test_a_method_without_what_it_needs_is_a_clear_error(tmp_path: Path, evaluat
         result = evaluate("--data", data, "--format", "nq-open", "--corpus", corpus, "--methods", method)
         assert result.exit_code == 1
         assert told in result.output
+    result = evaluate(
+        "--data", data, "--format", "nq-open", "--corpus", corpus, "--methods", "bm25", "--against", "dense"
+    )
+    assert result.exit_code == 1
+    assert "compare" in result.output
 
 
 def test_points_stand_where_their_numbers_say() -> None:
