@@ -1,4 +1,4 @@
-"""Answers from latents against answers by thirteen other methods, of the same generator over the same evidence.
+"""Answers from latents against answers by other methods, of the same generator over the same evidence.
 
     python benchmarks/latent_answers.py [--limit N] [--pretrained FOLDER] [--xrag FILE] [--sets NAME ...]
 
@@ -37,6 +37,7 @@ COMPARED = (
     ("latents", "shuffled-latents"),
     ("latents", "pruned"),
     ("latents", "xrag"),
+    ("hybrid-latents", "shuffled-latents"),
     ("latent-raw", "dense"),
 )
 """Beside every method against closed-book."""

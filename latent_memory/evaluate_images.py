@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from latent_memory.compressor import Compressor, encode
-from latent_memory.evaluate import bootstrap, derangement, exact_match
+from latent_memory.evaluation.bench import derangement
+from latent_memory.evaluation.metrics import bootstrap, exact_match
 from latent_memory.generator import Generator, Reading
 from latent_memory.image_data import ImageQuestion, ImageSet
 from latent_memory.images import Vision, encode_images

@@ -129,13 +129,15 @@ def evaluate(
         "methods": figures,
         "against": base,
         "differences": {name: difference(rows[name], rows[base]) for name in methods if name != base},
-        "retrieval": {s: _retrieval(bench, s) for s in ("bm25", "dense", "latent") if s in _searches(methods)},
+        "retrieval": {
+            s: _retrieval(bench, s) for s in ("bm25", "dense", "latent", "hybrid") if s in _searches(methods)
+        },
     }
     return Evaluation(summary, [row for name in methods for row in rows[name]])
 
 
-def _searches(methods: Sequence[str]) -> set[Search | None]:
-    return {METHODS[name].search for name in methods}
+def _searches(methods: Sequence[str]) -> list[Search]:
+    return list(dict.fromkeys(search for name in methods if (search := METHODS[name].search)))
 
 
 def _answer(bench: Bench, methods: Sequence[str], tell: Callable[[str], None]) -> dict[str, list[dict[str, Any]]]:
