@@ -1,14 +1,15 @@
-"""Answers from latents against answers from nothing, from text, and from another question's latents.
+"""Answers from latents against answers by other methods, of the same generator over the same evidence.
 
-    python benchmarks/latent_answers.py [--limit N] [--pretrained FOLDER]
+    python benchmarks/latent_answers.py [--limit N] [--pretrained FOLDER] [--xrag FILE] [--sets NAME ...]
 
 On questions that nothing was trained or chosen on: XQuAD articles 25-48, the last 355 rows of QED, HotpotQA, MuSiQue.
+The evidence that is searched is that of the passages which a set gives with these questions. Without the file of xRAG's
+projector (`tierline train-xrag`) xRAG is left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -17,74 +18,83 @@ from pathlib import Path
 from typing import Any
 
 from record import SHARED, hash_files, print_table, write_result
+from rich.console import Console
 
-from latent_memory.data import Form, read_questions, read_sentences
-from latent_memory.evaluate import evaluate
-from latent_memory.pretrained import PACKAGED, load_compressor, load_generator, read_manifest
+from latent_memory.data import Form, read_questions
+from latent_memory.evaluation.bench import Corpus
+from latent_memory.evaluation.run import difference, evaluate, possible
+from latent_memory.pretrained import PACKAGED, read_manifest
+from pipelines.evaluation import load_models, render
 
-SETS: tuple[tuple[str, str, Form, int], ...] = (
-    ("XQuAD en, articles 25-48", "xquad.en.json.gz", "squad", 24),
-    ("QED, last 355 rows", "qed-dev.jsonlines.gz", "qed", 1000),
-    ("HotpotQA", "hotpotqa_hipporag100.json.gz", "hotpotqa", 0),
-    ("MuSiQue", "musique_hipporag100.json.gz", "musique", 0),
+SETS: dict[str, tuple[str, Form, int]] = {
+    "XQuAD en, articles 25-48": ("xquad.en.json.gz", "squad", 24),
+    "QED, last 355 rows": ("qed-dev.jsonlines.gz", "qed", 1000),
+    "HotpotQA": ("hotpotqa_hipporag100.json.gz", "hotpotqa", 0),
+    "MuSiQue": ("musique_hipporag100.json.gz", "musique", 0),
+}
+COMPARED = (
+    ("gold-latents", "shuffled-latents"),
+    ("latents", "shuffled-latents"),
+    ("latents", "pruned"),
+    ("latents", "xrag"),
+    ("hybrid-latents", "shuffled-latents"),
+    ("latent-raw", "dense"),
 )
-POOL = 1000
-"""Most sentences that retrieval chooses from beside the gold ones, drawn with a fixed seed."""
+"""Beside every method against closed-book."""
 
 
-def measure(which: tuple[str, str, Form, int], pretrained: Path, limit: int | None) -> dict[str, Any]:
-    """All conditions on one set, in a process of its own."""
-    _, name, form, first = which
+def measure(title: str, pretrained: Path, xrag: Path | None, limit: int | None) -> dict[str, Any]:
+    """All methods on one set, in a process of its own."""
+    name, form, first = SETS[title]
     started = time.process_time()
-    path = SHARED / "qa" / name
-    pool = read_sentences(path, form, first, titles=True)
-    result = evaluate(
-        read_questions(path, form, first)[:limit],
-        random.Random(0).sample(pool, min(POOL, len(pool))),
-        load_compressor(pretrained),
-        load_generator(pretrained),
-    )
-    return {**result, "cpu_seconds": round(time.process_time() - started, 1)}
+    questions = read_questions(SHARED / "qa" / name, form, first)[:limit]
+    methods, _ = possible(questions, xrag is not None)
+    models = load_models(methods, pretrained, xrag)
+    got = evaluate(questions, Corpus.of(models, questions), methods, against="closed-book")
+    said = {name: [row["answer"] for row in got.of(name)] for name in methods}
+    pairs = [(a, b) for a, b in COMPARED if a in methods and b in methods]
+    return {
+        **got.summary,
+        "compared": {f"{a} - {b}": difference(got.of(a), got.of(b)) for a, b in pairs},
+        "examples": [
+            {"question": q.text, "gold": q.answers[0], **{name: said[name][i] for name in methods}}
+            for i, q in enumerate(questions[:8])
+        ],
+        "cpu_seconds": round(time.process_time() - started, 1),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", type=int, help="questions of each set, the first ones")
     parser.add_argument("--pretrained", type=Path, default=PACKAGED)
+    parser.add_argument("--xrag", type=Path, help="xRAG's projector")
+    parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS), metavar="NAME")
+    parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     if not (SHARED / "qa").is_dir():
         raise SystemExit(f"the question sets aren't at {SHARED / 'qa'}")
-    stamp = read_manifest(options.pretrained).stamp()
     results: dict[str, Any] = {}
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as workers:
-        measured = workers.map(partial(measure, pretrained=options.pretrained, limit=options.limit), SETS)
-        for (title, *_), result in zip(SETS, measured, strict=True):
+    one = partial(measure, pretrained=options.pretrained, xrag=options.xrag, limit=options.limit)
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as workers:
+        for title, result in zip(options.sets, workers.map(one, options.sets), strict=True):
             results[title] = result
             show(title, result)
-    if options.limit is None and options.pretrained == PACKAGED:
-        corpus = {
-            "sets": [title for title, *_ in SETS],
-            "sha256": hash_files(SHARED / "qa" / name for _, name, _, _ in SETS),
-        }
-        result = {"memory": stamp, "sets": results}
-        print(write_result("latent_answers", result, ("lancedb", "peft", "torch", "transformers"), corpus))
+    if options.limit is None and options.pretrained == PACKAGED and len(results) == len(SETS):
+        files = [SHARED / "qa" / name for name, _, _ in SETS.values()]
+        result = {"memory": read_manifest(options.pretrained).stamp(), "sets": results}
+        packages = ("lancedb", "peft", "torch", "transformers")
+        print(write_result("latent_answers", result, packages, {"sets": list(SETS), "sha256": hash_files(files)}))
 
 
 def show(title: str, result: dict[str, Any]) -> None:
-    def cell(interval: dict[str, float], factor: float = 100, digits: int = 1) -> str:
-        mean, low, high = (f"{factor * interval[key]:.{digits}f}" for key in ("mean", "low", "high"))
-        return f"{mean} [{low}, {high}]"
-
-    rows: list[tuple[str, ...]] = [
-        (name, cell(got["f1"]), cell(got["exact"]), cell(got["answer_loss"], 1, 2), f"{got['context_tokens']:.1f}")
-        for name, got in result["conditions"].items()
+    print(f"{title}: {result['cpu_seconds']} CPU-seconds")
+    render(result, Console())
+    rows = [
+        (name, *(f"{100 * got['f1'][key]:.1f}" for key in ("mean", "low", "high")))
+        for name, got in result["compared"].items()
     ]
-    rows += [
-        (name, cell(got["f1"]), "", cell(got["answer_loss"], 1, 2), "") for name, got in result["differences"].items()
-    ]
-    recall = f"recall@1 {result['recall_at_1']:.3f}, @5 {result['recall_at_5']:.3f} among {result['pool']:,}"
-    headings = ("", "F1", "exact match", "answer loss", "context tokens")
-    print_table(f"{title}: {result['questions']} questions, {recall}", headings, rows)
+    print_table("Differences of F1", ("", "mean", "low", "high"), rows)
 
 
 if __name__ == "__main__":

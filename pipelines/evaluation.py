@@ -127,7 +127,7 @@ def run_set(
     questions = read_set(data, cast("Form", form), limit, corpus, memory)
     allowed, missing = possible(questions, xrag is not None)
     names = list(methods or allowed)
-    check_methods(names, questions, xrag is not None)
+    check_methods(names, questions, xrag is not None, against)
     if methods is None:
         for name, reason in missing.items():
             tell(f"{name} is left out: {reason}")
@@ -157,34 +157,49 @@ def plot(summary: dict[str, Any]) -> str:
 
 
 def render(summary: dict[str, Any], console: Console) -> None:
-    """Prints a table of the methods and one of the searches."""
-    base = summary["against"]
-    title = f"{summary['questions']} questions, {summary['corpus']:,} pieces of evidence, k = {summary['k']}"
+    """Prints how well the methods answer, what they cost, and what their searches find."""
+    console.print(_scores(summary))
+    console.print(_costs(summary["methods"]))
+    if cut := summary["methods"].get("full-context", {}).get("cut"):
+        console.print(f"full-context was cut at the generator's {summary['generator_limit']:,} tokens {cut} times")
+    if summary["retrieval"]:
+        console.print(_searches(summary["retrieval"]))
+
+
+def _table(title: str, *headings: str) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for heading in (
-        "F1", f"F1 - {base}", "EM", "answer loss", "context tokens", "prompt tokens", "bytes/evidence",
-        "compress ms/evidence", "retrieve ms", "answer ms",
-    ):  # fmt: skip
+    table.add_column("", no_wrap=True)
+    for heading in headings:
         table.add_column(heading, justify="right")
+    return table
+
+
+def _scores(summary: dict[str, Any]) -> Table:
+    title = f"{summary['questions']} questions, {summary['corpus']:,} pieces of evidence, k = {summary['k']}"
+    table = _table(title, "F1", f"F1 - {summary['against']}", "EM", "answer loss", "context tokens", "prompt tokens")
     for name, got in summary["methods"].items():
         difference = summary["differences"].get(name)
         table.add_row(
             name,
             _interval(got["f1"]),
             _interval(difference["f1"]) if difference else "",
-            f"{100 * got['exact']['mean']:.1f}",
+            _interval(got["exact"]),
             _interval(got["answer_loss"], 1, 2) if got["answer_loss"] else "",
             f"{got['context_tokens']:,.1f}",
-            f"{got['prompt_tokens']:,.0f}",
-            f"{got['bytes_per_evidence']:,.0f}",
-            *(_milliseconds(got["seconds"][key]) for key in ("compress_per_evidence", "retrieve", "answer")),
+            f"{got['prompt_tokens']:,.1f}",
         )
-    console.print(table)
-    if cut := summary["methods"].get("full-context", {}).get("cut"):
-        console.print(f"full-context was cut at the generator's {summary['generator_limit']:,} tokens {cut} times")
-    if summary["retrieval"]:
-        console.print(_searches(summary["retrieval"]))
+    return table
+
+
+def _costs(methods: dict[str, Any]) -> Table:
+    table = _table(
+        "Costs of a piece of evidence, once, and of a question", "bytes", "made, ms", "retrieve ms", "answer ms"
+    )
+    for name, got in methods.items():
+        seconds = got["seconds"]
+        times = (_milliseconds(seconds[key]) for key in ("compress_per_evidence", "retrieve", "answer"))
+        table.add_row(name, f"{got['bytes_per_evidence']:,.0f}", *times)
+    return table
 
 
 def _interval(got: dict[str, float], factor: float = 100, digits: int = 1) -> str:
@@ -198,9 +213,7 @@ def _milliseconds(seconds: float | None) -> str:
 
 def _searches(retrieval: dict[str, Any]) -> Table:
     columns = [f"{name}@{n}" for name in ("recall", "any", "answer") for n in (1, 5, 10)]
-    table = Table(title="Gold evidence found: its share, any of it, a text with the answer", title_justify="left")
-    for heading in ("", "among", *columns):
-        table.add_column(heading, justify="right" if "@" in heading else "left")
+    table = _table("Gold evidence found: its share, any of it, a text with the answer", "among", *columns)
     for search, places in retrieval.items():
         for place, among in (("corpus", "the whole corpus"), ("own", "the question's own passages")):
             if place in places:

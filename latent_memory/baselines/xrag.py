@@ -17,7 +17,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -87,19 +87,40 @@ class Projector(nn.Module):  # type: ignore[misc]
         last.weight *= norm / self(vectors_BD).norm(dim=-1).mean()
 
 
-class _Lessons:
-    """Texts, their vectors, and what the generator is to say of them."""
+class _Lesson(NamedTuple):
+    """What one step trains on: numbers of questions, and texts to repeat, each with its instruction."""
+
+    asked: list[int]
+    repeated: list[tuple[str, str]]
+
+
+def _draw(questions: Sequence[Question], texts: Sequence[str], recipe: XRagTraining) -> list[_Lesson]:
+    """The lessons of all steps, from the seed alone."""
+    lessons = []
+    for step in range(recipe.steps):
+        rng = random.Random(f"{recipe.seed}/{step}")
+        asked = rng.sample(range(len(questions)), min(recipe.asked, len(questions)))
+        repeated = rng.sample(texts, min(recipe.repeated, len(texts)))
+        lessons.append(_Lesson(asked, [(rng.choice(PARAPHRASES), text) for text in repeated]))
+    return lessons
+
+
+class _Teacher:
+    """What the frozen generator is to say when it reads tokens.
+
+    Args:
+        generator: Frozen.
+        questions: That are asked.
+        texts: All that is scored or encoded.
+        recipe: Sizes.
+    """
 
     def __init__(
         self, generator: Generator, questions: Sequence[Question], texts: Sequence[str], recipe: XRagTraining
     ) -> None:
-        self.generator, self.recipe = generator, recipe
-        self.questions = [q for q in questions if len(q.evidence) == 1]
-        if not self.questions:
-            raise RecipeError("there is no question with one evidence to train on", where="xrag", got=len(questions))
-        self.texts = list(dict.fromkeys([*(q.evidence[0] for q in self.questions), *texts]))
-        self.row = {text: row for row, text in enumerate(self.texts)}
-        spoken = [*self.texts, *(q.answers[0] for q in self.questions)]
+        self.generator, self.questions, self.recipe = generator, questions, recipe
+        self.row = {text: row for row, text in enumerate(texts)}
+        spoken = [*texts, *(q.answers[0] for q in questions)]
         ids = {token for text in spoken for token in generator.answer_ids(text)}
         self.columns = torch.tensor(sorted(ids))  # the only tokens that are scored, which is many times faster
         self.head = generator.model.lm_head.weight[self.columns]
@@ -109,9 +130,6 @@ class _Lessons:
 
     def answer(self, question: Question) -> tuple[int, ...]:
         return self.generator.answer_ids(question.answers[0])[: self.recipe.answer_tokens]
-
-    def targets(self, readings: Sequence[Reading]) -> Tensor:
-        return self._column[torch.tensor([token for reading in readings for token in reading.answer])]
 
     def teach(self, keys: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Top log-probabilities of the generator that reads the raw evidence, worked out once for each question."""
@@ -128,31 +146,30 @@ class _Lessons:
         found = [self._taught[key] for key in keys]
         return torch.cat([ids for ids, _ in found]), torch.cat([values for _, values in found])
 
-    def loss(self, projector: Projector, vectors: Tensor, rng: random.Random) -> Tensor:
-        """Of one step: repeating some texts, and answering some questions as the raw text would have them answered."""
-        recipe, generator = self.recipe, self.generator
-        keys = rng.sample(range(len(self.questions)), min(recipe.asked, len(self.questions)))
-        asked = [self.questions[key] for key in keys]
-        rows = [self.row[q.evidence[0]] for q in asked]
-        tokens = projector(vectors[rows])
+    def loss(self, projector: Projector, vectors: Tensor, lesson: _Lesson) -> Tensor:
+        """Of a step: answering some questions as the raw text would have them answered, and repeating some texts."""
+        recipe = self.recipe
+        asked = [self.questions[key] for key in lesson.asked]
+        tokens = projector(vectors[[self.row[q.evidence[0]] for q in asked]])
         readings = [Reading(q.text, z[None], self.answer(q)) for q, z in zip(asked, tokens, strict=True)]
-        logits = generator.logits(generator.states(readings), self.head)
-        loss = objectives.cross_entropy(logits, self.targets(readings))
+        logits, loss = self._score(readings)
         if recipe.distilled and recipe.distillation:
-            followed = keys[: recipe.distilled]
+            followed = lesson.asked[: recipe.distilled]
             count = sum(len(reading.answer) for reading in readings[: len(followed)])
             loss = loss + recipe.distillation * objectives.distillation(logits[:count], *self.teach(followed))
-        if recipe.repeated:
-            chosen = rng.sample(range(len(self.texts)), min(recipe.repeated, len(self.texts)))
+        if lesson.repeated:
+            tokens = projector(vectors[[self.row[text] for _, text in lesson.repeated]])
             readings = [
-                Reading(
-                    rng.choice(PARAPHRASES), z[None], generator.answer_ids(self.texts[row])[: recipe.repeated_tokens]
-                )
-                for row, z in zip(chosen, projector(vectors[chosen]), strict=True)
+                Reading(told, z[None], self.generator.answer_ids(text)[: recipe.repeated_tokens])
+                for (told, text), z in zip(lesson.repeated, tokens, strict=True)
             ]
-            logits = generator.logits(generator.states(readings), self.head)
-            loss = loss + objectives.cross_entropy(logits, self.targets(readings))
+            loss = loss + self._score(readings)[1]
         return loss
+
+    def _score(self, readings: Sequence[Reading]) -> tuple[Tensor, Tensor]:
+        logits = self.generator.logits(self.generator.states(readings), self.head)
+        targets = self._column[torch.tensor([token for reading in readings for token in reading.answer])]
+        return logits, objectives.cross_entropy(logits, targets)
 
 
 def train(
@@ -169,7 +186,7 @@ def train(
         generator: Frozen; its gradients flow back to the token alone.
         questions: Those with one evidence are trained on.
         texts: Further texts to repeat.
-        encode: Sentence vectors of texts, (N, D); called once.
+        encode: Sentence vectors of texts, (N, D); called once, for the texts that the steps draw.
         recipe: Sizes and rates.
         tell: Is told each step and its loss.
 
@@ -177,8 +194,14 @@ def train(
         RecipeError: when no question has just one evidence.
     """
     recipe = recipe or XRagTraining()
-    lessons = _Lessons(generator, questions, texts, recipe)
-    vectors = torch.as_tensor(encode(lessons.texts))
+    asked = [q for q in questions if len(q.evidence) == 1]
+    if not asked:
+        raise RecipeError("there is no question with one evidence to train on", where="xrag", got=len(questions))
+    lessons = _draw(asked, list(dict.fromkeys([*(q.evidence[0] for q in asked), *texts])), recipe)
+    used = [text for lesson in lessons for text in (*(asked[i].evidence[0] for i in lesson.asked), *_texts(lesson))]
+    used = list(dict.fromkeys(used))
+    teacher = _Teacher(generator, asked, used, recipe)
+    vectors = torch.as_tensor(encode(used))
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         projector = Projector(vectors.shape[1], generator.hidden)
@@ -188,15 +211,19 @@ def train(
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warmup, (recipe.steps - step) / max(1, recipe.steps - warmup))
     )
-    for step in range(recipe.steps):
-        loss = lessons.loss(projector, vectors, random.Random(f"{recipe.seed}/{step}"))
+    for step, lesson in enumerate(lessons, 1):
+        loss = teacher.loss(projector, vectors, lesson)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(projector.parameters(), 1.0)
         optimizer.step()
         scheduler.step()
-        tell(step + 1, loss.item())
+        tell(step, loss.item())
     return _frozen(projector)
+
+
+def _texts(lesson: _Lesson) -> list[str]:
+    return [text for _, text in lesson.repeated]
 
 
 def save(projector: Projector, generator: str, encoder: str, path: Path) -> None:

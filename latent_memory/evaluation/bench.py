@@ -30,17 +30,20 @@ from latent_memory.evaluation.pruning import Weighed, self_information
 from latent_memory.evaluation.retrievers import BM25, SentenceEncoder
 from latent_memory.generator import Generator
 from latent_memory.reader import Asked, Latents
+from latent_memory.ranking import fuse
 from latent_memory.store import quantise
 from tiers.errors import ModelError
 
 if TYPE_CHECKING:
     from latent_memory.memory import LatentMemory
 
-Search = Literal["bm25", "dense", "latent"]
+Search = Literal["bm25", "dense", "latent", "hybrid"]
 DEEPEST = 10
 """How far down the ranking recall is looked at."""
+JOINED = 50
+"""How many rows each of two searches gives to be joined with the other's, as in the memory itself."""
 HALF = 2
-"""Bytes of a number in a search vector."""
+"""Bytes of a number in a search vector, and of a latent's scale."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Stored:
 
     @property
     def nbytes(self) -> float:
-        """Bytes of the latents of one evidence."""
+        """Bytes of the latents of one evidence; what names it is left out."""
         return float(self.codes.shape[1] + HALF)
 
 
@@ -289,13 +292,20 @@ class Bench:
         return self._scores[search]
 
     def ranked(self, search: Search, question: int, among: Sequence[int] | None = None) -> list[int]:
-        """Rows that a search finds for a question, best first, at least `k`: in the whole corpus or among some rows."""
-        scores = self.scores(search)[question]
+        """Rows that a search finds for a question, best first, at least `k`: in the whole corpus or among some rows.
+
+        `hybrid` joins what the latents' vectors and BM25 find by reciprocal rank fusion, as the memory does.
+        """
         depth = max(self.k, DEEPEST)
-        if among is not None:
-            rows = np.array([row for row in among if row < len(scores)], int)
-            return [int(r) for r in rows[np.argsort(-scores[rows], kind="stable")][:depth]]
-        return [int(r) for r in np.argsort(-scores, kind="stable")[:depth]]
+        if search != "hybrid":
+            return self._order(search, question, among)[:depth]
+        worded = [row for row in self._order("bm25", question, among) if self.scores("bm25")[question, row] > 0]
+        return fuse([self._order("latent", question, among)[:JOINED], worded[:JOINED]])[:depth]
+
+    def _order(self, search: Search, question: int, among: Sequence[int] | None) -> list[int]:
+        scores = self.scores(search)[question]
+        rows = np.arange(len(scores)) if among is None else np.array([r for r in among if r < len(scores)], int)
+        return [int(row) for row in rows[np.argsort(-scores[rows], kind="stable")]]
 
     def found(self, search: Search, question: int) -> list[int]:
         """The `k` pieces that a search gives the generator."""

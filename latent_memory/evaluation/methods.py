@@ -82,7 +82,7 @@ def dense(bench: Bench, at: int) -> Tensor | Latents | None:
 
 
 def latent_raw(bench: Bench, at: int) -> Tensor | Latents | None:
-    """The text of the k pieces that the memory finds: retrieval as for `latents`, and nothing lost in reading."""
+    """The text of the k pieces that the memory's vectors find: the retrieval of `latents`, nothing lost in reading."""
     return _raw(bench, at, "latent")
 
 
@@ -92,8 +92,18 @@ def dense_latents(bench: Bench, at: int) -> Tensor | Latents | None:
 
 
 def latents(bench: Bench, at: int) -> Tensor | Latents | None:
-    """The memory itself: the latents of the k pieces that it finds (Zheng et al., arXiv 2606.10572)."""
+    """The memory by its vectors alone: the latents of the k pieces that they find (Zheng et al., arXiv 2606.10572)."""
     return bench.corpus.latents(bench.found("latent", at))
+
+
+def hybrid_latents(bench: Bench, at: int) -> Tensor | Latents | None:
+    """The memory as it is asked by default: its vectors and BM25 joined by rank (Cormack et al., SIGIR 2009)."""
+    return bench.corpus.latents(bench.found("hybrid", at))
+
+
+def hybrid_raw(bench: Bench, at: int) -> Tensor | Latents | None:
+    """The text of the k pieces that `hybrid_latents` reads."""
+    return _raw(bench, at, "hybrid")
 
 
 def gold_latents(bench: Bench, at: int) -> Tensor | Latents | None:
@@ -143,6 +153,10 @@ METHODS: dict[str, Method] = {
     "latent-raw": Method(latent_raw, ("text", "vector"), ("compressor",), "latent"),
     "dense-latents": Method(dense_latents, ("dense", "latent"), ("encoder", "compressor"), "dense", reads=True),
     "latents": Method(latents, ("vector", "latent"), ("compressor",), "latent", reads=True),
+    "hybrid-raw": Method(hybrid_raw, ("text", "bm25", "vector"), ("bm25", "compressor"), "hybrid"),
+    "hybrid-latents": Method(
+        hybrid_latents, ("bm25", "vector", "latent"), ("bm25", "compressor"), "hybrid", reads=True
+    ),
     "gold-latents": Method(gold_latents, ("latent",), ("compressor",), reads=True, needs="evidence"),
     "shuffled-latents": Method(shuffled_latents, ("latent",), ("compressor",), reads=True, needs="evidence"),
     "gold-latents-unread": Method(gold_latents, ("latent",), ("compressor",), needs="evidence"),

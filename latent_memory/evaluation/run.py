@@ -38,6 +38,10 @@ class Evaluation:
     summary: dict[str, Any]
     answers: list[dict[str, Any]]
 
+    def of(self, method: str) -> list[dict[str, Any]]:
+        """A method's answers, in the order of the questions."""
+        return [answer for answer in self.answers if answer["method"] == method]
+
 
 def possible(questions: Sequence[Question], projector: bool) -> tuple[list[str], dict[str, str]]:
     """The methods that these questions allow, and why the others are left out."""
@@ -53,8 +57,16 @@ def possible(questions: Sequence[Question], projector: bool) -> tuple[list[str],
 _NEEDED = {"evidence": "gold evidence", "pool": "passages of their own"}
 
 
-def check_methods(names: Sequence[str], questions: Sequence[Question], projector: bool) -> None:
+def check_methods(
+    names: Sequence[str], questions: Sequence[Question], projector: bool, against: str | None = None
+) -> None:
     """Refuses what can't be run.
+
+    Args:
+        names: Methods.
+        questions: That they answer.
+        projector: Whether there is one for xRAG.
+        against: The method to compare with.
 
     Raises:
         SourceError: when there are no questions, or they lack what a method needs.
@@ -69,6 +81,10 @@ def check_methods(names: Sequence[str], questions: Sequence[Question], projector
         if name in missing:
             kind = ModelError if name == "xrag" else SourceError
             raise kind("this method can't be run", where=name, got=missing[name])
+    if against is not None and against not in names:
+        raise ModelError(
+            "the method to compare with isn't among those that run", got=against, expected=", ".join(names)
+        )
 
 
 def evaluate(
@@ -95,10 +111,8 @@ def evaluate(
         SourceError: when the questions lack what a method needs.
         ModelError: when a method isn't known or lacks its model.
     """
-    check_methods(methods, questions, corpus.models.projector is not None)
+    check_methods(methods, questions, corpus.models.projector is not None, against)
     base = against or methods[0]
-    if base not in methods:
-        raise ModelError("the method to compare with isn't among those that run", got=base, expected=", ".join(methods))
     bench = Bench(corpus, questions, k)
     rows = _answer(bench, methods, tell)
     figures = {name: _figures(rows[name], corpus, METHODS[name]) for name in methods}
@@ -113,14 +127,16 @@ def evaluate(
         "generator_limit": int(bench.generator.model.config.max_position_embeddings),
         "methods": figures,
         "against": base,
-        "differences": {name: _difference(rows[name], rows[base]) for name in methods if name != base},
-        "retrieval": {s: _retrieval(bench, s) for s in ("bm25", "dense", "latent") if s in _searches(methods)},
+        "differences": {name: difference(rows[name], rows[base]) for name in methods if name != base},
+        "retrieval": {
+            s: _retrieval(bench, s) for s in ("bm25", "dense", "latent", "hybrid") if s in _searches(methods)
+        },
     }
     return Evaluation(summary, [row for name in methods for row in rows[name]])
 
 
-def _searches(methods: Sequence[str]) -> set[Search | None]:
-    return {METHODS[name].search for name in methods}
+def _searches(methods: Sequence[str]) -> list[Search]:
+    return list(dict.fromkeys(search for name in methods if (search := METHODS[name].search)))
 
 
 def _answer(bench: Bench, methods: Sequence[str], tell: Callable[[str], None]) -> dict[str, list[dict[str, Any]]]:
@@ -181,7 +197,7 @@ def _figures(rows: Sequence[dict[str, Any]], corpus: Corpus, method: Method) -> 
     }
 
 
-def _difference(rows: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def difference(rows: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Paired over questions, with bootstrap intervals; of the loss where both have one."""
     names = ["f1", "exact"]
     if rows[0]["answer_loss"] is not None and base[0]["answer_loss"] is not None:

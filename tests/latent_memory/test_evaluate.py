@@ -21,6 +21,7 @@ from latent_memory.evaluation.run import Evaluation, evaluate, possible
 from latent_memory.generator import Generator, Reading
 from latent_memory.memory import LatentMemory
 from latent_memory.reader import Latents
+from latent_memory.ranking import fuse
 from tiers.document import documents
 from tiers.errors import ModelError, SourceError
 
@@ -132,6 +133,15 @@ def test_methods_of_latents_read_those_of_the_right_evidence(bench: Bench) -> No
     assert not METHODS["gold-latents-unread"].reads
 
 
+def test_a_hybrid_search_joins_the_orders_of_vectors_and_words(bench: Bench) -> None:
+    for at, own in ((0, None), (1, bench.near[1])):
+        near, worded = bench.ranked("latent", at, own), bench.ranked("bm25", at, own)
+        shared = [row for row in worded if bench.scores("bm25")[at, row] > 0]
+        assert 0 < len(shared) < len(worded)
+        assert bench.ranked("hybrid", at, own) == fuse([near, shared])
+    assert same(context(bench, "hybrid-latents", 0), bench.corpus.latents(bench.ranked("hybrid", 0)[:2]))
+
+
 def test_the_whole_pool_is_cut_where_the_generator_can_read_no_more(bench: Bench) -> None:
     long = replace(QUESTIONS[0], pool=(" ".join(["word"] * 600),))
     bench.questions = [long]
@@ -189,7 +199,16 @@ def test_all_methods_answer_the_same_questions(models: Models) -> None:
         bare = models.generator.prompt_tokens(Reading(rows[0]["question"], None))
         assert rows[0]["prompt_tokens"] == bare + rows[0]["context_tokens"]
     read = {name: got["context_tokens"] for name, got in methods.items()}
-    two = ("latents", "dense-latents", "gold-latents", "shuffled-latents", "gold-latents-unread", "pruned", "xrag")
+    two = (
+        "latents",
+        "hybrid-latents",
+        "dense-latents",
+        "gold-latents",
+        "shuffled-latents",
+        "gold-latents-unread",
+        "pruned",
+        "xrag",
+    )
     assert {name: read[name] for name in two} == dict.fromkeys(two, 2)
     assert read["closed-book"] == 0
     assert methods["gold-latents"]["answer_loss"] != methods["gold-latents-unread"]["answer_loss"]
@@ -210,8 +229,8 @@ def test_bytes_are_those_of_what_a_method_keeps(models: Models) -> None:
 
 
 def test_recall_is_of_the_corpus_and_of_the_question_s_own_passages(models: Models) -> None:
-    retrieval = run(models, ["bm25", "latents"]).summary["retrieval"]
-    assert set(retrieval) == {"bm25", "latent"}
+    retrieval = run(models, ["bm25", "latents", "hybrid-raw"]).summary["retrieval"]
+    assert set(retrieval) == {"bm25", "latent", "hybrid"}
     for got in retrieval.values():
         assert got["own"]["recall@5"] == got["corpus"]["recall@10"] == 1.0
         assert got["own"]["recall@1"] <= got["own"]["any@1"]

@@ -49,6 +49,8 @@ print([name for name in {HEAVY} if name in sys.modules])
         "sample",
         "train-memory",
         "models",
+        "eval",
+        "train-xrag",
     ],
 )
 def test_every_command_has_help(command: str) -> None:
