@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from latent_memory.generator import Generated, Generator, Reading
     from latent_memory.reader import Reader
 
-TOGETHER = 32
+TOGETHER = 16
 """Questions that are answered in one batch."""
 OnText = Callable[[int, str], None]
 """Hears the number of a question and the next piece of its answer."""
@@ -58,6 +58,7 @@ class Answer:
         context_tokens: Tokens that the evidence took in the prompt: one for each latent.
         prompt_tokens: Tokens of the whole prompt.
         generated_tokens: Tokens that the generator chose. Where it fell back, all three counts are of both readings.
+        ended: Whether the generator ended the answer, and not the limit of its length.
     """
 
     answer: str
@@ -69,6 +70,7 @@ class Answer:
     context_tokens: int
     prompt_tokens: int
     generated_tokens: int
+    ended: bool
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def answer_each(
     max_tokens: int = 12,
     on_text: OnText | None = None,
 ) -> list[Answer]:
-    """Answers questions from the evidence that was found for each, in batches.
+    """Answers questions from the evidence that was found for each, in batches; no answer depends on the others.
 
     Args:
         generator: Frozen.
@@ -127,6 +129,7 @@ def answer_each(
             context_tokens=0 if reading.context is None else len(reading.context),
             prompt_tokens=generator.prompt_tokens(reading),
             generated_tokens=words.tokens,
+            ended=words.ended,
         )
         for one, mode, reading, words in zip(found, modes, readings, said, strict=True)
     ]
@@ -157,7 +160,7 @@ def _said(
     said: dict[int, Generated] = {}
     for begin in range(0, len(order), TOGETHER):
         part = order[begin : begin + TOGETHER]
-        for step in generator.stream([readings[i] for i in part], reader, max_tokens):
+        for step in generator.stream([readings[i] for i in part], reader, max_tokens, invariant=True):
             for i, words in zip(part, step, strict=True):
                 before = said[i].text if i in said else ""
                 said[i] = words

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from latent_memory.generator import Generator
     from latent_memory.store import Store
 
-BATCH = 16
+ALONE = 1
+"""Questions are encoded one by one, so that their vectors don't depend on what else is asked, to the last bit."""
 HYBRID = True
 """Whether full-text search helps the search by vectors."""
 DOUBTFUL = 0.5
@@ -235,7 +236,7 @@ class LatentMemory:
 
         if not questions:
             return []
-        latents, vectors = encode(self._compressor, questions, "query", BATCH)
+        latents, vectors = encode(self._compressor, questions, "query", ALONE)
         where = condition(status, topic)
         rows = [
             self._store.search(vector, k, question if hybrid else None, where).to_pylist() if len(self) else []

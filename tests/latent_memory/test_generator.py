@@ -1,9 +1,12 @@
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 
 from latent_memory.generator import Generator, Reading
+from latent_memory.reader import Reader
+from tiers.llm.models import load_causal_lm
 
 QUESTIONS = ["When was the tower built?", "Who?", "How many people live there today?"]
 TEXT = "The tower was built in 1889."
@@ -87,3 +90,45 @@ def test_log_probability_is_that_of_the_plain_prompt(generator: Generator) -> No
     logits = _plain_logits(generator, QUESTIONS[0], TEXT, tuple(tokens))
     expected = logits.log_softmax(-1)[torch.arange(said.tokens), torch.tensor(tokens)].mean()
     assert said.log_probability == pytest.approx(float(expected), abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def grouped(tiny_model: Path) -> Generator:
+    """In bfloat16, four query heads to two key heads, of the sizes at which products begin to differ by batch."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    _, tokenizer = load_causal_lm(str(tiny_model), tiny_model)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=256,
+            intermediate_size=1024,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            initializer_range=0.1,
+            bos_token_id=None,
+            eos_token_id=1,
+        )
+        return Generator(LlamaForCausalLM(config).to(torch.bfloat16), tokenizer)
+
+
+def test_in_invariant_batches_every_bit_is_that_of_a_reading_alone(grouped: Generator) -> None:
+    torch.manual_seed(1)
+    readings = [
+        Reading("Why? " * number, torch.randn(number % 4 + 1, 256) if number % 5 else None, asked=torch.randn(256))
+        for number in range(1, 20)
+    ]
+    reader = Reader(256)
+    for second in (None, reader.eval()):
+        together = list(grouped.stream(readings, second, max_tokens=8, invariant=True))[-1]
+        assert together == [grouped.generate([one], second, max_tokens=8, invariant=True)[0] for one in readings]
+
+
+def test_invariant_batches_compute_the_same_but_for_rounding(generator: Generator) -> None:
+    readings = [Reading(question, generator.embed(TEXT)) for question in QUESTIONS]
+    plain, invariant = generator.generate(readings), generator.generate(readings, invariant=True)
+    assert [said.text for said in invariant] == [said.text for said in plain]
+    for one, other in zip(invariant, plain, strict=True):
+        assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
