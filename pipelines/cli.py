@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from tiers.errors import TierlineError
+from tiers.errors import EngineError, TierlineError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 models = typer.Typer(no_args_is_help=True, help="The models that recipes name.")
@@ -244,6 +244,26 @@ def forget(
     else:
         for document, rows in erased.items():
             typer.echo(f"{document}: {rows} latents erased")
+
+
+@app.command()
+def serve(
+    output: Memory,
+    host: Annotated[str, typer.Option(help="Address to listen at; there is no access control.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    tag: Tag = None,
+    together: Annotated[int, typer.Option(min=1, help="Most questions that are answered in one batch.")] = 16,
+    waiting: Annotated[int, typer.Option(min=1, help="Most questions that wait; beyond, clients get 429.")] = 256,
+) -> None:
+    """Serve the latent memory over HTTP, as OpenAI's chat completions: POST /v1/chat/completions."""
+    with _failing_well():
+        try:
+            from latent_memory.serving.app import Limits
+            from latent_memory.serving.server import serve as serve_memory
+        except ModuleNotFoundError as error:
+            raise EngineError("a package is missing", got=error.name, hint="pip install 'tierline[serve]'") from None
+        limits = Limits(together=together, waiting=waiting)
+        serve_memory(_memory(output, tag), host, port, limits, lambda url: typer.echo(f"answers at {url}/v1"))
 
 
 def _memory(output: str, tag: str | None = None) -> Any:

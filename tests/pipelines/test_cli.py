@@ -43,6 +43,7 @@ print([name for name in {HEAVY} if name in sys.modules])
         "search",
         "add",
         "forget",
+        "serve",
         "report",
         "release",
         "sample",

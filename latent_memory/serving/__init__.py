@@ -1,0 +1,1 @@
+"""A memory behind HTTP: an OpenAI-compatible chat endpoint whose answers cite their evidence."""
