@@ -33,13 +33,17 @@ def real_memory(
     others = read_sentences(path, form, 0, last, titles=True)
     others = random.Random(0).sample(others, min(SENTENCES, len(others)))
     texts = list(dict.fromkeys([*(text for question in questions for text in question.evidence), *others]))
-    place = folder / f"{form}-{read_manifest(pretrained).adapter[:8]}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    memory = LatentMemory.create(place, pretrained)
+    folder.mkdir(parents=True, exist_ok=True)
+    memory = LatentMemory.create(place(form, pretrained, folder), pretrained)
     for begin in range(0, len(texts), 200):
         part = texts[begin : begin + 200]
         memory.add(documents({"text": text, "source": f"{name}#{begin + at}"} for at, text in enumerate(part)))
     return memory, questions
+
+
+def place(form: Form, pretrained: Path = PACKAGED, folder: Path = FOLDER) -> Path:
+    """Where a set's memory lies."""
+    return folder / f"{form}-{read_manifest(pretrained).adapter[:8]}"
 
 
 def corpus() -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Batcher(Generic[Way]):
         answer: Answers questions in one way, calling the third argument with each piece of text.
         together: Most questions in a batch.
         waiting: Most questions that wait.
-        on_batch: Hears the size of each batch and how long it took, in seconds.
+        on_batch: Hears the size of each batch that was answered and how long it took, in seconds.
     """
 
     def __init__(
@@ -113,9 +113,7 @@ class Batcher(Generic[Way]):
 
     def _run(self) -> None:
         while batch := self._next():
-            started = time.monotonic()
             self._answer_batch(batch)
-            self._on_batch(len(batch), time.monotonic() - started)
 
     def _next(self) -> list[Asking[Way]]:
         """The next batch; empty at the end."""
@@ -131,6 +129,7 @@ class Batcher(Generic[Way]):
 
     def _answer_batch(self, batch: Sequence[Asking[Way]]) -> None:
         """Answers a batch; where that fails, each question alone, so that one which can't be answered fails alone."""
+        started = time.monotonic()
         try:
             answers = self._answer([asking.question for asking in batch], batch[0].way, _to(batch))
         except Exception as error:
@@ -140,6 +139,7 @@ class Batcher(Generic[Way]):
             for asking in batch:
                 self._answer_batch([asking])
             return
+        self._on_batch(len(batch), time.monotonic() - started)
         for asking, answer in zip(batch, answers, strict=True):
             asking.hear(answer)
 
