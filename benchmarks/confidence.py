@@ -58,12 +58,12 @@ def main() -> None:
 
 def measure(questions: Sequence[Question], found: Sequence[Found], raw: bool, pretrained: Path) -> list[dict[str, Any]]:
     """For each question the F1 of its answer, and every signal."""
-    generator, reader = load_generator(pretrained), load_compressor(pretrained).reader
+    generator, compressor = load_generator(pretrained), load_compressor(pretrained)
     rows: list[dict[str, Any]] = []
     for begin in range(0, len(questions), TOGETHER):
         part = range(begin, min(begin + TOGETHER, len(questions)))
-        readings = [reading_of(generator, found[i], raw) for i in part]
-        steps = list(generator.stream(readings, None if raw else reader))
+        readings = [reading_of(generator, compressor, found[i], raw) for i in part]
+        steps = list(generator.stream(readings, compressor.reader))
         for at, i in enumerate(part):
             said = [step[at] for step in steps]
             sums = [0.0, *(words.log_probability * words.tokens for words in said)]

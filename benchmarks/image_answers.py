@@ -23,7 +23,7 @@ from latent_memory.pretrained import load_compressor, load_generator, read_manif
 from latent_memory.repeated_questions import RepeatedQuestions
 
 IMAGES = SHARED / "images" / "easy_vqa-1.0-py3-none-any.whl"
-QUESTIONS = 1000
+QUESTIONS = 500
 
 
 def main() -> None:

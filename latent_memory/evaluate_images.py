@@ -56,29 +56,26 @@ def evaluate_images(
     stored = dict(zip(shown, _latents(compressor, small * scale[:, None]), strict=True))
     texts = sorted({question.text for question in questions})
     asked = dict(zip(texts, encode_questions(compressor, texts)[0], strict=True))
-    number_of = {caption: number for number, caption in enumerate(sorted(set(images.captions)))}
-    other = derangement([[number_of[images.captions[q.image]]] for q in questions])  # an image that shows another thing
-    captions = {image: generator.embed(images.captions[image]) for image in shown}
-    said = sorted({images.captions[image] for image in shown})
-    compressed = dict(zip(said, _latents(compressor, encode(compressor, said, "evidence")[0]), strict=True))
-
-    def context(condition: str, number: int) -> Tensor | Latents | None:
-        if condition == "none":
-            return None
-        if condition == "caption":
-            return captions[questions[number].image]
-        if condition == "caption's latent":
-            return compressed[images.captions[questions[number].image]]
-        chosen = other[number] if condition == "shuffled" else number
-        return stored[questions[chosen].image]
-
+    said = [images.captions[question.image] for question in questions]
+    captions = sorted(set(said))
+    other = derangement([[captions.index(caption)] for caption in said])  # an image that shows another thing
+    spoken = _latents(compressor, encode(compressor, captions, "evidence")[0])
+    read: dict[str, dict[Any, Tensor | Latents]] = {
+        "caption": {caption: generator.embed(caption) for caption in captions},
+        "caption's latent": dict(zip(captions, spoken, strict=True)),
+        "latent": dict(stored),
+    }
+    read |= {"none": {}, "latent, unread": read["latent"], "shuffled": read["latent"]}
+    shuffled = [questions[number].image for number in other]
+    keys: dict[str, list[Any]] = {"caption": said, "caption's latent": said, "shuffled": shuffled}
     right: dict[str, list[float]] = {}
     tokens: dict[str, float] = {}
     for condition in CONDITIONS:
-        rows = [Reading(q.text, context(condition, n), asked=asked[q.text]) for n, q in enumerate(questions)]
+        contexts = [read[condition].get(key) for key in keys.get(condition, [question.image for question in questions])]
+        rows = [Reading(q.text, c, asked=asked[q.text]) for q, c in zip(questions, contexts, strict=True)]
         answers = _answers(generator, rows, compressor if condition in READ else None)
         right[condition] = [exact_match(answer, [q.answer]) for answer, q in zip(answers, questions, strict=True)]
-        tokens[condition] = float(np.mean([0 if row.context is None else len(row.context) for row in rows]))
+        tokens[condition] = float(np.mean([0 if context is None else len(context) for context in contexts]))
     kinds = {"all": list(range(len(questions)))}
     for number, question in enumerate(questions):
         kinds.setdefault(question.kind, []).append(number)
@@ -97,14 +94,17 @@ def _latents(compressor: Compressor, codes: NDArray[np.float32]) -> list[Latents
 
 
 def _answers(generator: Generator, rows: Sequence[Reading], compressor: Compressor | None) -> list[str]:
-    order = sorted(range(len(rows)), key=lambda n: 0 if (context := rows[n].context) is None else len(context))
-    answers = [""] * len(rows)
+    """An answer for each row; what is asked about the same evidence twice is answered once."""
+    keys = [(row.question, id(row.context)) for row in rows]
+    different = dict(zip(keys, rows, strict=True))
+    order = sorted(different, key=lambda key: 0 if (context := different[key].context) is None else len(context))
+    reader = None if compressor is None else compressor.reader
+    answers: dict[tuple[str, int], str] = {}
     for begin in range(0, len(order), BATCH):
         part = order[begin : begin + BATCH]
-        reader = None if compressor is None else compressor.reader
-        for number, answer in zip(part, generator.answer([rows[n] for n in part], reader, MAX_TOKENS), strict=True):
-            answers[number] = answer
-    return answers
+        written = generator.answer([different[key] for key in part], reader, MAX_TOKENS)
+        answers.update(zip(part, written, strict=True))
+    return [answers[key] for key in keys]
 
 
 def _figures(right: dict[str, list[float]], numbers: list[int]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import math
 import random
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -28,8 +29,8 @@ from torch.nn import functional as F
 
 from latent_memory import objectives
 from latent_memory.compressor import Compressor, encode, encode_questions
-from latent_memory.data import Question
-from latent_memory.evaluate import answer_all, answer_loss
+from latent_memory.evaluate import exact_match
+from latent_memory.evaluate_images import MAX_TOKENS
 from latent_memory.generator import Generator, Reading
 from latent_memory.image_data import ImageQuestion, ImageSet, read_easy_vqa
 from latent_memory.image_model import TowerConfig, make_tower, save_vision
@@ -40,7 +41,9 @@ from latent_memory.train import RECONSTRUCT, run
 from tiers.errors import RecipeError
 from tiers.llm.models import default_models
 
-LOOK = 96
+TOP_K = 64
+SAMPLE = 24
+LOOK = 36
 """Questions in a look at the held-out images."""
 
 
@@ -163,6 +166,22 @@ def sights(images: ImageSet, vision: Vision, recipe: ImageTraining) -> Sights:
     return Sights(pictures, images.captions, images.questions, trained, held_out)
 
 
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def vocabulary(data: Sights, generator: Generator) -> Tensor:
+    """Ids of the tokens that training scores.
+
+    They are those of captions, answers and questions, and what the generator is most likely to say to some of the
+    questions where it knows nothing: that is what a latent has to outdo.
+    """
+    asked = data.about(data.trained)
+    texts = {text for question in asked for text in (question.answer, question.text)} | set(data.captions)
+    seen = {token for text in texts for token in generator.answer_ids(text)}
+    different = sorted({question.text for question in asked})
+    some = random.Random(0).sample(different, min(SAMPLE, len(different)))
+    logits = generator.score([Reading(question, None, generator.answer_ids("")) for question in some])
+    return torch.tensor(sorted(seen | set(logits.topk(min(TOP_K * 4, logits.shape[1])).indices.ravel().tolist())))
+
+
 class ImageTrainer:
     """Model, optimiser and data of a run; `train.run` drives it."""
 
@@ -171,13 +190,8 @@ class ImageTrainer:
     def __init__(
         self, recipe: ImageTraining, compressor: Compressor, generator: Generator, vision: Vision, data: Sights
     ) -> None:
-        self.recipe, self.compressor, self.generator, self.vision, self.data = (
-            recipe,
-            compressor,
-            generator,
-            vision,
-            data,
-        )
+        self.recipe, self.compressor, self.generator = recipe, compressor, generator
+        self.vision, self.data = vision, data
         vision.requires_grad_(True)
         self.optimizer = torch.optim.AdamW(
             vision.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
@@ -192,6 +206,9 @@ class ImageTrainer:
         self.vectors, self.words = torch.from_numpy(vectors), self._words(self.said)
         asked = sorted({question.text for question in data.about([*data.trained, *data.held_out])})
         self.asked = dict(zip(asked, encode_questions(compressor, asked)[0], strict=True))
+        self.columns = vocabulary(data, generator)
+        self._head = generator.model.lm_head.weight[self.columns]
+        self._column = {token: column for column, token in enumerate(self.columns.tolist())}
         self._teacher: dict[tuple[str, str, tuple[int, ...]], Tensor] = {}
 
     def _rate(self, step: int) -> float:
@@ -246,12 +263,12 @@ class ImageTrainer:
             for q, z in zip(questions, latents, strict=True)
         ]
         captions = [self.data.captions[i] for i in images]
-        targets = torch.tensor([token for reading in readings for token in reading.answer])
+        targets = self._targets(readings)
         states = generator.states(readings)
-        logits = generator.logits(states)
+        logits = generator.logits(states, self._head)
         found = {"answer": objectives.cross_entropy(logits, targets)}
         if weights.read:
-            change = generator.logits(generator.read(self.compressor.reader, states, readings))
+            change = generator.logits(generator.read(self.compressor.reader, states, readings), self._head)
             found["read"] = objectives.cross_entropy(logits + change, targets)
         if weights.distillation and self.recipe.distilled:
             found["distillation"] = self._distil(logits, readings[: self.recipe.distilled], captions)
@@ -260,11 +277,15 @@ class ImageTrainer:
                 Reading(RECONSTRUCT, z.tokens, generator.answer_ids(caption))
                 for z, caption in zip(latents[: self.recipe.reconstructed], captions, strict=False)
             ]
-            wanted = torch.tensor([token for row in rows for token in row.answer])
-            found["reconstruction"] = objectives.cross_entropy(generator.logits(generator.states(rows)), wanted)
+            given = generator.logits(generator.states(rows), self._head)
+            found["reconstruction"] = objectives.cross_entropy(given, self._targets(rows))
         if weights.contrastive:
             found["contrastive"] = self._found(self.compressor.vectors(encoded), self.vectors, images)
         return found
+
+    def _targets(self, readings: Sequence[Reading]) -> Tensor:
+        """The columns of the restricted output head that the answers' tokens have, one after the other."""
+        return torch.tensor([self._column[token] for reading in readings for token in reading.answer])
 
     def _distil(self, logits: Tensor, readings: list[Reading], captions: list[str]) -> Tensor:
         """The divergence from the generator that reads the captions, on the rows that it answers as it should."""
@@ -272,8 +293,8 @@ class ImageTrainer:
         rows: list[Tensor] = []
         parts = logits[: sum(lengths)].split(lengths)
         for part, reading, taught in zip(parts, readings, self._teach(readings, captions), strict=True):
-            if taught.argmax(1).tolist() == list(reading.answer):
-                top = taught.topk(64)
+            if taught.argmax(1).tolist() == [self._column[token] for token in reading.answer]:
+                top = taught.topk(min(TOP_K, len(self.columns)))
                 rows.append(objectives.distillation(part, top.indices, top.values))
         return torch.stack(rows).mean() if rows else logits.sum() * 0
 
@@ -286,8 +307,8 @@ class ImageTrainer:
         if new:
             with torch.no_grad():
                 rows = [Reading(question, self.generator.embed(caption), answer) for question, caption, answer in new]
-                logprobs = self.generator.score(rows).log_softmax(-1).split([len(row.answer) for row in rows])
-            self._teacher.update(zip(new, logprobs, strict=True))
+                logprobs = self.generator.logits(self.generator.states(rows), self._head).log_softmax(-1)
+            self._teacher.update(zip(new, logprobs.split([len(row.answer) for row in rows]), strict=True))
         return [self._teacher[key] for key in keys]
 
     def train_step(self) -> dict[str, float]:
@@ -326,22 +347,26 @@ class ImageTrainer:
         asked = self.data.about(images)
         chosen = random.Random(0).sample(asked, min(len(asked), LOOK))
         row = {image: at for at, image in enumerate(images)}
-        questions = [Question(q.text, (q.answer,), ("",)) for q in chosen]
-        queries = [self.asked[q.text] for q in chosen]
-        own = [latents[row[q.image]] for q in chosen]
-        others = [latents[row[q.image] - 1] for q in chosen]
-        reader = (self.compressor.reader, queries)
-        for name, contexts in (("", own), ("_shuffled", others)):
-            figures[f"held_out{name}"] = fmean(answer_loss(self.generator, questions, contexts, *reader))
-        exact = answer_all(self.generator, questions, own, *reader).exact
+        reader = self.compressor.reader
+
+        def rows(shift: int, answered: bool) -> list[Reading]:
+            ids = [self.generator.answer_ids(q.answer) if answered else () for q in chosen]
+            seen = [latents[row[q.image] - shift] for q in chosen]
+            return [Reading(q.text, z, i, self.asked[q.text]) for q, z, i in zip(chosen, seen, ids, strict=True)]
+
+        for name, shift in (("", 0), ("_shuffled", 1)):
+            told = rows(shift, answered=True)
+            targets = torch.tensor([token for reading in told for token in reading.answer])
+            figures[f"held_out{name}"] = float(objectives.cross_entropy(self.generator.score(told, reader), targets))
+        written = self.generator.answer(rows(0, answered=False), reader, MAX_TOKENS)
         for kind in sorted(self.by_kind):
-            right = [hit for hit, q in zip(exact, chosen, strict=True) if q.kind == kind]
+            right = [exact_match(said, [q.answer]) for said, q in zip(written, chosen, strict=True) if q.kind == kind]
             figures[f"held_out_{kind}"] = fmean(right) if right else 0.0
         return {name: round(figure, 4) for name, figure in figures.items()}
 
     def look(self, folder: Path) -> dict[str, float]:
         """Validates, and writes a checkpoint."""
-        figures = self.validate()
+        figures: dict[str, float] = self.validate()
         self.save(folder)
         return figures
 
@@ -403,7 +428,8 @@ def train_tower(
 ) -> Path:
     """`train_images` on images that have been read."""
     folder, memory = models or default_models(), recipe.memory or PACKAGED
-    compressor, generator = load_compressor(memory, folder), load_generator(memory, folder)
+    compressor, generator = load_compressor.__wrapped__(memory, folder), load_generator(memory, folder)
+    _lighten(compressor)
     torch.manual_seed(recipe.seed)
     vision = make_tower(compressor.base, compressor.tokenizer, recipe.tower)
     generator.model.set_attn_implementation("eager")  # twice as fast backward where most keys have no gradient
@@ -412,3 +438,10 @@ def train_tower(
     run(trainer, out, resume)
     save_vision(vision, recipe.tower, memory, out / "vision")
     return out / "vision"
+
+
+def _lighten(compressor: Compressor) -> None:
+    """The frozen base in bfloat16, as the text memory was trained with; what was trained stays as it is."""
+    for name, parameter in compressor.base.named_parameters():
+        if "lora_" not in name:
+            parameter.data = parameter.data.bfloat16()

@@ -29,8 +29,8 @@ from latent_memory.data import Question
 from latent_memory.evaluation.pruning import Weighed, self_information
 from latent_memory.evaluation.retrievers import BM25, SentenceEncoder
 from latent_memory.generator import Generator
-from latent_memory.reader import Asked, Latents
 from latent_memory.ranking import fuse
+from latent_memory.reader import Asked, Latents
 from latent_memory.store import quantise
 from tiers.errors import ModelError
 

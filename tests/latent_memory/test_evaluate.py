@@ -20,8 +20,8 @@ from latent_memory.evaluation.retrievers import SentenceEncoder
 from latent_memory.evaluation.run import Evaluation, evaluate, possible
 from latent_memory.generator import Generator, Reading
 from latent_memory.memory import LatentMemory
-from latent_memory.reader import Latents
 from latent_memory.ranking import fuse
+from latent_memory.reader import Latents
 from tiers.document import documents
 from tiers.errors import ModelError, SourceError
 
