@@ -5,9 +5,9 @@ numbers, fitted on questions with known answers, makes it a probability (Platt, 
 Vector Machines", 1999); one curve for answers from latents and one for those from text. Without a curve it is the
 geometric mean probability of the tokens, which puts answers in the same order.
 
-On 120 questions that training saw it told right answers from wrong ones with an AUROC of .825 (latents) and .705 (text);
-the sum had .857 and .670, the least of the tokens .832 and .666, the best evidence's score .570 and .545, and its margin
-.624 and .561; neither of the two helped the mean (`benchmarks/confidence.py`).
+On 120 questions that training saw it told right answers from wrong ones with an AUROC of .825 (latents) and .705
+(text); the sum had .857 and .670, the least of the tokens .832 and .666, the best evidence's score .570 and .545, and
+its margin .624 and .561; neither of the two helped the mean (`benchmarks/confidence.py`).
 """
 
 from __future__ import annotations
