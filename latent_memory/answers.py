@@ -143,6 +143,7 @@ def reading_of(generator: Generator, compressor: Compressor, found: Found, raw: 
 
     from latent_memory.compressor import together
     from latent_memory.generator import Reading
+    from latent_memory.quantisation import dequantise
 
     context: Tensor | Latents | None
     if not found.rows:
@@ -150,10 +151,10 @@ def reading_of(generator: Generator, compressor: Compressor, found: Found, raw: 
     elif raw:
         context = generator.embed(" ".join(row["text"] for row in found.rows))
     else:
-        scales = np.array([[row["scale"]] for row in found.rows], np.float32)
-        codes = torch.from_numpy(np.array([row["latent"] for row in found.rows], np.float32) * scales)
+        packed = np.array([row["latent"] for row in found.rows], np.int8)
+        codes = dequantise(packed, np.array([row["scale"] for row in found.rows]))
         with torch.inference_mode():
-            context = together(compressor.latents(codes))
+            context = together(compressor.latents(torch.from_numpy(codes)))
     return Reading(found.question, context, asked=found.asked)
 
 

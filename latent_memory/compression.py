@@ -133,7 +133,7 @@ def _fresh(rows: Sequence[dict[str, Any]], folder: Path, models: Path | None, sc
     import numpy as np
 
     from latent_memory.pretrained import load_compressor
-    from latent_memory.store import quantise
+    from latent_memory.quantisation import quantise
 
     compressor = load_compressor(folder, models)
     pieces = [

@@ -21,8 +21,8 @@ from latent_memory.evaluation.metrics import bootstrap, exact_match
 from latent_memory.generator import Generator, Reading
 from latent_memory.image_data import ImageQuestion, ImageSet
 from latent_memory.images import Vision, encode_images
+from latent_memory.quantisation import dequantise, quantise
 from latent_memory.reader import Latents
-from latent_memory.store import quantise
 
 CONDITIONS = ("none", "caption", "caption's latent", "latent", "latent, unread", "shuffled")
 READ = {"caption's latent", "latent", "shuffled"}
@@ -52,8 +52,7 @@ def evaluate_images(
     shown = sorted({question.image for question in questions})
     pictures = [vision.prepare(images.pixels[i], "") for i in shown]
     codes, vectors = encode_images(compressor, vision, pictures)
-    small, scale = quantise(codes)
-    stored = dict(zip(shown, _latents(compressor, small * scale[:, None]), strict=True))
+    stored = dict(zip(shown, _latents(compressor, dequantise(*quantise(codes))), strict=True))
     texts = sorted({question.text for question in questions})
     asked = dict(zip(texts, encode_questions(compressor, texts)[0], strict=True))
     said = [images.captions[question.image] for question in questions]

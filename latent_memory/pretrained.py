@@ -53,7 +53,7 @@ class Manifest:
     @property
     def latent_dim(self) -> int:
         """Numbers of a stored latent."""
-        return self.compressor.code_size
+        return self.compressor.code_size // 2
 
     def stamp(self) -> dict[str, str]:
         """What latents and tables made with it carry in their metadata, to be compared as a whole."""

@@ -36,7 +36,7 @@ PACKED = ("latent", "scale", "vector", "evidence_id", "content", "documents")
 def latent_schema(retrieval_dim: int, latent_dim: int, stamp: dict[str, str]) -> pa.Schema:
     """The schema of latents, `retrieval_dim` halves for the index and `latent_dim` bytes for the generator.
 
-    A latent is `latent * scale`; int8 makes it 4 times smaller than float32. A vector is of halves, which is the
+    A latent is packed as `latent_memory.quantisation` says. A vector is of halves, which is the
     smallest type that LanceDB searches by cosine. `content` is a hash of what a latent was made of. `kind`, `status`
     and `tier` take few values, which Lance keeps as a dictionary: they cost less than a byte together.
     """
@@ -79,16 +79,6 @@ def pack_id(text: str) -> bytes:
             hint="`tiers.document.document_id` makes one of any name",
         )
     return packed
-
-
-def quantise(latents: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Symmetric int8 with one scale for each row: (N, G) floats to (N, G) int8 and (N,) float32.
-
-    A scale is a number that half precision holds, so that it can be stored as one and nothing is lost.
-    """
-    least = float(np.finfo(np.float16).tiny)
-    scale = np.maximum(np.abs(latents).max(axis=1) / 127, least).astype(np.float16).astype(np.float32)
-    return np.rint(latents / scale[:, None]).clip(-127, 127).astype(np.int8), scale
 
 
 def _stamp_of(schema: pa.Schema) -> dict[str, str] | None:

@@ -29,9 +29,9 @@ from latent_memory.data import Question
 from latent_memory.evaluation.pruning import Weighed, self_information
 from latent_memory.evaluation.retrievers import BM25, SentenceEncoder
 from latent_memory.generator import Generator
+from latent_memory.quantisation import dequantise, quantise
 from latent_memory.ranking import fuse
 from latent_memory.reader import Asked, Latents
-from latent_memory.store import quantise
 from tiers.errors import ModelError
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Stored:
     """Latents and vectors of evidence as a memory stores them.
 
     Attributes:
-        codes: int8, (N, C).
-        scales: float32, (N,): a code is these numbers times its scale.
+        codes: Packed, (N, C / 2).
+        scales: float32, (N,).
         vectors: (N, R).
     """
 
@@ -80,7 +80,7 @@ class Stored:
     def latents(self, compressor: Compressor, rows: Sequence[int]) -> Latents:
         """The latents of some evidence, one after the other."""
         chosen = list(rows)
-        values = self.codes[chosen].astype(np.float32) * self.scales[chosen][:, None]
+        values = dequantise(self.codes[chosen], self.scales[chosen])
         with torch.inference_mode():
             return together(compressor.latents(torch.from_numpy(values)))
 

@@ -222,7 +222,7 @@ def test_bytes_are_those_of_what_a_method_keeps(models: Models) -> None:
     kept = {name: got["bytes_per_evidence"] for name, got in methods.items()}
     assert kept["closed-book"] == 0
     assert kept["gold-raw"] == pytest.approx(text)
-    assert kept["latents"] == 32 + 2 + 2 * 16
+    assert kept["latents"] == 16 + 2 + 2 * 16
     assert kept["xrag"] == 2 * 24
     assert kept["dense"] == pytest.approx(text + 2 * 24)
     assert kept["bm25"] > text

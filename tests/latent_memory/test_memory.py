@@ -7,7 +7,6 @@ import pytest
 from latent_memory.compression import compress
 from latent_memory.memory import LatentMemory
 from latent_memory.pretrained import read_manifest
-from latent_memory.store import quantise
 from tiers.document import document_id, documents
 from tiers.errors import ModelError, SchemaError, SourceError, StageError
 
@@ -63,15 +62,6 @@ def test_what_no_sentence_holds_is_compressed_too(trained: Path, heading: str | 
     whole = "".join(latents["text"].to_pylist()).replace(" ", "")
     assert blob in whole
     assert whole.endswith("Fine.")
-
-
-def test_quantised_latents_are_within_half_a_step(trained: Path) -> None:
-    import numpy as np
-
-    latents = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
-    small, scale = quantise(latents)
-    assert small.dtype == np.int8
-    assert (abs(small * scale[:, None] - latents) <= scale[:, None] / 2 + 1e-7).all()
 
 
 def test_a_memory_finds_and_answers_in_order_of_similarity(trained: Path, tmp_path: Path) -> None:
@@ -264,7 +254,7 @@ def test_a_latent_is_smaller_than_its_passage(trained: Path, tmp_path: Path) -> 
     memory = LatentMemory.create(tmp_path / "memory", trained)
     memory.add(evidence(*TEXTS))
     sizes = memory.bytes_per_evidence()
-    assert sizes["latent"] == read_manifest(trained).latent_dim == 32
+    assert sizes["latent"] == read_manifest(trained).latent_dim == 16
     assert sizes["vector"] == 2 * read_manifest(trained).compressor.retrieval_dim == 32
     assert sizes["scale"] == 2
     assert sizes["evidence_id"] + sizes["content"] + sizes["documents"] == 16 + 8 + 16
