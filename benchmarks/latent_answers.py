@@ -1,6 +1,6 @@
 """Answers from latents against answers by other methods, of the same generator over the same evidence.
 
-    python benchmarks/latent_answers.py [--limit N] [--pretrained FOLDER] [--xrag FILE] [--sets NAME ...]
+    python benchmarks/latent_answers.py [--limit N] [--pretrained FOLDER] [--xrag FILE] [--sets …] [--methods …]
 
 On questions that nothing was trained or chosen on: XQuAD articles 25-48, the last 355 rows of QED, HotpotQA, MuSiQue.
 The evidence that is searched is that of the passages which a set gives with these questions. Without the file of xRAG's
@@ -22,6 +22,7 @@ from rich.console import Console
 
 from latent_memory.data import Form, read_questions
 from latent_memory.evaluation.bench import Corpus
+from latent_memory.evaluation.methods import METHODS
 from latent_memory.evaluation.run import difference, evaluate, possible
 from latent_memory.pretrained import PACKAGED, read_manifest
 from pipelines.evaluation import load_models, render
@@ -43,12 +44,15 @@ COMPARED = (
 """Beside every method against closed-book."""
 
 
-def measure(title: str, pretrained: Path, xrag: Path | None, limit: int | None) -> dict[str, Any]:
-    """All methods on one set, in a process of its own."""
+def measure(
+    title: str, pretrained: Path, xrag: Path | None, limit: int | None, chosen: list[str] | None
+) -> dict[str, Any]:
+    """All methods, or those chosen, on one set, in a process of its own."""
     name, form, first = SETS[title]
     started = time.process_time()
     questions = read_questions(SHARED / "qa" / name, form, first)[:limit]
     methods, _ = possible(questions, xrag is not None)
+    methods = [name for name in methods if chosen is None or name in chosen]
     models = load_models(methods, pretrained, xrag)
     got = evaluate(questions, Corpus.of(models, questions), methods, against="closed-book")
     said = {name: [row["answer"] for row in got.of(name)] for name in methods}
@@ -70,19 +74,23 @@ def main() -> None:
     parser.add_argument("--pretrained", type=Path, default=PACKAGED)
     parser.add_argument("--xrag", type=Path, help="xRAG's projector")
     parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS), metavar="NAME")
+    parser.add_argument(
+        "--methods", nargs="*", choices=METHODS, metavar="NAME", help="beside closed-book; default: all"
+    )
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     if not (SHARED / "qa").is_dir():
         raise SystemExit(f"the question sets aren't at {SHARED / 'qa'}")
     results: dict[str, Any] = {}
-    one = partial(measure, pretrained=options.pretrained, xrag=options.xrag, limit=options.limit)
+    chosen = None if options.methods is None else ["closed-book", *options.methods]
+    one = partial(measure, pretrained=options.pretrained, xrag=options.xrag, limit=options.limit, chosen=chosen)
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as workers:
         for title, result in zip(options.sets, workers.map(one, options.sets), strict=True):
             results[title] = result
             show(title, result)
-    if options.limit is None and options.pretrained == PACKAGED and len(results) == len(SETS):
+    if options.pretrained == PACKAGED and len(results) == len(SETS):
         files = [SHARED / "qa" / name for name, _, _ in SETS.values()]
-        result = {"memory": read_manifest(options.pretrained).stamp(), "sets": results}
+        result = {"memory": read_manifest(options.pretrained).stamp(), "limit": options.limit, "sets": results}
         packages = ("lancedb", "peft", "torch", "transformers")
         print(write_result("latent_answers", result, packages, {"sets": list(SETS), "sha256": hash_files(files)}))
 
