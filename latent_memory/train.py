@@ -89,11 +89,15 @@ class Trainer:
         compressor.checkpointed = recipe.checkpointed
 
     def _rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine down to a twentieth."""
-        warmup, steps = self.recipe.warmup, self.recipe.steps
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+        """Linear warm-up, then a cosine down to a twentieth; once for the early steps and once for the others."""
+        recipe = self.recipe
+        early = step < recipe.early
+        begin, end = (0, min(recipe.early, recipe.steps)) if early else (recipe.early, recipe.steps)
+        peak = recipe.early_rate / recipe.head_rate if early else 1.0
+        done, cooling = step - begin, max(1, end - begin - recipe.warmup)
+        if done < recipe.warmup:
+            return peak * (done + 1) / recipe.warmup
+        return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, (done - recipe.warmup) / cooling))))
 
     def _targets(self, answers: Sequence[Sequence[int]]) -> Tensor:
         """The columns of the restricted output head that answers' tokens have, one after the other."""

@@ -69,6 +69,7 @@ class MemoryTraining(BaseModel):
         weights: Weights of the terms of the loss.
         parts: Parts of a batch; gradients are averaged over them, and each process computes some of them.
         early: First steps that train slots and reader alone, on what frozen models say without evidence.
+        early_rate: Peak learning rate of these steps.
         early_questions: Natural questions in a part of such a step.
         natural: Natural questions in a part.
         cloze: Questions in a part that are made from sentences.
@@ -84,7 +85,7 @@ class MemoryTraining(BaseModel):
         start: Folder of a trained compressor to go on from, with a fresh optimiser.
         steps: Optimiser steps of the learning rate's schedule.
         stop: Step at which the run ends, where that is before its schedule does.
-        warmup: Steps of linear warm-up; a cosine follows.
+        warmup: Steps of linear warm-up; a cosine follows. Both come twice where there are early steps.
         head_rate: Peak learning rate of the heads, the pooling and the memory token.
         lora_rate: Peak learning rate of the adapters.
         weight_decay: AdamW's.
@@ -111,6 +112,7 @@ class MemoryTraining(BaseModel):
     weights: Weights = Weights()
     parts: int = Field(default=1, ge=1)
     early: int = Field(default=0, ge=0)
+    early_rate: float = Field(default=1e-3, gt=0)
     early_questions: int = Field(default=32, ge=1)
     natural: int = Field(default=6, ge=0)
     cloze: int = Field(default=10, ge=0)

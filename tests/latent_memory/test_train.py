@@ -102,7 +102,7 @@ def test_training_on_a_term_lowers_it(recipe: MemoryTraining, tmp_path: Path, te
 
 
 def test_early_steps_train_slots_and_reader_alone_and_lower_their_loss(recipe: MemoryTraining, tmp_path: Path) -> None:
-    early = {"early": 20, "early_questions": 4, "early_distilled": True, "steps": 22, "head_rate": 3e-3, "warmup": 0}
+    early = {"early": 20, "early_questions": 4, "early_distilled": True, "steps": 22, "early_rate": 3e-3, "warmup": 0}
     changed = recipe.model_copy(update=early)
     train(changed.model_copy(update={"stop": 1}), tmp_path / "one")
     train(changed.model_copy(update={"stop": 20}), tmp_path / "out")
@@ -112,6 +112,22 @@ def test_early_steps_train_slots_and_reader_alone_and_lower_their_loss(recipe: M
     rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     assert all(row.keys() >= {"read", "distillation"} and "answer" not in row for row in rows)
     assert sum(row["loss"] for row in rows[16:20]) < sum(row["loss"] for row in rows[:4])
+
+
+def test_the_learning_rate_has_a_schedule_for_each_part(recipe: MemoryTraining, tmp_path: Path) -> None:
+    """Up to the early rate and down, then up to the other one and down."""
+    parts = {"early": 6, "early_rate": 4e-3, "head_rate": 1e-3, "lora_rate": 2e-3, "warmup": 2, "steps": 12}
+    made: list[Trainer] = []
+    changed = recipe.model_copy(update={**parts, "early_questions": 2, "held_out": 0})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("latent_memory.train.run", lambda trainer, out, resume: made.append(trainer))
+        train(changed, tmp_path / "out")
+    rates = [made[0]._rate(step) * changed.head_rate for step in range(12)]
+    assert rates[1] == max(rates[:6]) == pytest.approx(4e-3)
+    assert rates[7] == max(rates[6:]) == pytest.approx(1e-3)
+    assert rates[1:6] == sorted(rates[1:6], reverse=True)
+    assert rates[7:] == sorted(rates[7:], reverse=True)
+    assert rates[6] < rates[7] / 1.5
 
 
 def test_an_early_step_is_what_a_step_without_evidence_in_the_prompt_would_be(
