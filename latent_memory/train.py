@@ -19,12 +19,12 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from latent_memory import objectives
+from latent_memory.checkpoint import read_checkpoint, write_checkpoint
 from latent_memory.compressor import Compressor, encode_questions, together
 from latent_memory.corpus import (
     Batch,
@@ -280,26 +280,13 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint that `load` continues from."""
-        state = {
-            "step": self.step,
-            "best": self.best,
-            "model": self.compressor.trained_state(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "recipe": self.recipe.model_dump_json(),
-        }
-        partial = folder / "checkpoint.pt.tmp"
-        torch.save(state, partial)
-        partial.replace(folder / "checkpoint.pt")
+        model = self.compressor.trained_state()
+        write_checkpoint(folder, self.recipe, model, self.optimizer, self.scheduler, step=self.step, best=self.best)
 
     def load(self, folder: Path) -> None:
         """Continues from a checkpoint."""
-        state: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True)
-        if state["recipe"] != self.recipe.model_dump_json():
-            raise RecipeError("the checkpoint belongs to another recipe", where=str(folder), hint="Give another --out")
+        state = read_checkpoint(folder, self.recipe, self.optimizer, self.scheduler)
         self.compressor.load_state_dict(state["model"], strict=False)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
         self.step, self.best = state["step"], tuple(state["best"])
 
 

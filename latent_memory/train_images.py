@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latent_memory import objectives
+from latent_memory.checkpoint import read_checkpoint, write_checkpoint
 from latent_memory.compressor import Compressor, encode, encode_questions
 from latent_memory.evaluate import exact_match
 from latent_memory.evaluate_images import MAX_TOKENS
@@ -381,25 +382,13 @@ class ImageTrainer:
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint that `load` continues from."""
-        state = {
-            "step": self.step,
-            "model": self.vision.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "recipe": self.recipe.model_dump_json(),
-        }
-        partial = folder / "checkpoint.pt.tmp"
-        torch.save(state, partial)
-        partial.replace(folder / "checkpoint.pt")
+        model = self.vision.state_dict()
+        write_checkpoint(folder, self.recipe, model, self.optimizer, self.scheduler, step=self.step)
 
     def load(self, folder: Path) -> None:
         """Continues from a checkpoint."""
-        state: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True)
-        if state["recipe"] != self.recipe.model_dump_json():
-            raise RecipeError("the checkpoint belongs to another recipe", where=str(folder), hint="Give another --out")
+        state = read_checkpoint(folder, self.recipe, self.optimizer, self.scheduler)
         self.vision.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
         self.step = state["step"]
 
 
