@@ -77,7 +77,7 @@ def test_16_clients_at_once_get_each_the_answer_to_their_own_question(held: Held
         {"status": "verified"},
         {"fallback": "raw"},
         {"min_confidence": 1},
-        {"max_tokens": 3},
+        {"max_tokens": 8},
     ],
 )
 def test_a_stream_says_what_the_whole_reply_says(memory: LatentMemory, options: dict[str, Any]) -> None:
