@@ -48,8 +48,7 @@ from tiers.llm.models import default_models, load_causal_lm
 
 RECONSTRUCT = "What does the context say, word for word?"
 DISTRACTORS = 1000
-STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
-BATCH = 32
+STRENGTHS = (0.4, 0.6, 0.8, 1.0, 1.2)
 LONGEST_WAIT = timedelta(days=1)
 """Of the other processes, while the first one drafts questions or looks at the held-out ones."""
 
@@ -231,27 +230,20 @@ class Trainer:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def fit_strength(self) -> dict[float, float]:
-        """Sets the reader's strength to that with the least loss on the held-out questions; returns all losses.
+        """Sets the reader's strength to that with the best F1 on the held-out questions; returns all of them.
 
-        A reader is surer of the questions that it was trained on than of others.
+        A reader is surer of the questions that it was trained on than of others. Where F1 is the same, the strength
+        nearest to 1 is taken.
         """
-        compressor, generator, held = self.compressor.eval(), self.generator, self.corpus.held_out
+        compressor, held = self.compressor.eval(), self.corpus.held_out
         latents = compressor.latents(encode_all(compressor, [q.evidence[0] for q in held], "evidence").code)
         asked, _ = encode_questions(compressor, [q.text for q in held])
-        losses = dict.fromkeys(STRENGTHS, 0.0)
-        compressor.reader.strength.fill_(1.0)
-        for begin in range(0, len(held), BATCH):
-            part = range(begin, min(len(held), begin + BATCH))
-            rows = [Reading(held[i].text, latents[i], self.frozen.answer(held[i]), asked[i]) for i in part]
-            states, targets = generator.states(rows), self._targets([row.answer for row in rows])
-            logits = generator.logits(states, self._head)
-            change = generator.logits(generator.read(compressor.reader, states, rows), self._head)
-            for strength in STRENGTHS:
-                loss = objectives.cross_entropy(logits + strength * change, targets)
-                losses[strength] += loss.item() * len(targets)
-        compressor.reader.strength.fill_(min(losses, key=lambda strength: losses[strength]))
-        tokens = sum(len(self.frozen.answer(q)) for q in held)
-        return {strength: round(loss / tokens, 4) for strength, loss in losses.items()}
+        found: dict[float, float] = {}
+        for strength in STRENGTHS:
+            compressor.reader.strength.fill_(strength)
+            found[strength] = fmean(answer_all(self.generator, held, latents, compressor.reader, asked).f1)
+        compressor.reader.strength.fill_(max(found, key=lambda strength: (found[strength], -abs(strength - 1))))
+        return {strength: round(f1, 4) for strength, f1 in found.items()}
 
     def look(self, folder: Path) -> dict[str, float]:
         """Validates, and writes a checkpoint; with a patience, the best weights too. All processes learn the F1."""
@@ -329,7 +321,7 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
     if recipe.patience:
         trainer.take_best(out)
     if recipe.weights.read and corpus.held_out:
-        fitted = {"losses": trainer.fit_strength(), "strength": round(float(compressor.reader.strength), 2)}
+        fitted = {"f1": trainer.fit_strength(), "strength": round(float(compressor.reader.strength), 2)}
         (out / "strength.json").write_text(json.dumps(fitted) + "\n", encoding="utf-8")
     if recipe.retrieval_steps:
         distractors = random.Random(recipe.seed).sample(corpus.sentences, min(len(corpus.sentences), DISTRACTORS))
