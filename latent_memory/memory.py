@@ -85,10 +85,6 @@ class LatentMemory:
     def __len__(self) -> int:
         return len(self._store)
 
-    def rows(self) -> pa.Table:
-        """All evidence with its latents and vectors, in no order."""
-        return self._store.read(self.schema.names)
-
     @property
     def pretrained(self) -> Path:
         """The folder of the compressor that it was made with."""

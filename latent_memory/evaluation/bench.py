@@ -98,7 +98,7 @@ def store(compressor: Compressor, texts: Sequence[str]) -> Stored:
 
 def read_memory(memory: LatentMemory) -> tuple[list[str], Stored]:
     """The evidence of a memory, in the order of its ids, and what is stored of it."""
-    rows = memory.rows().sort_by("evidence_id").combine_chunks()
+    rows = memory.read().sort_by("evidence_id").combine_chunks()
     codes = _numbers(rows["latent"]).reshape(rows.num_rows, -1)
     scales = _numbers(rows["scale"]).astype(np.float32)
     return rows["text"].to_pylist(), Stored(codes, scales, _numbers(rows["vector"]).reshape(rows.num_rows, -1))
