@@ -22,7 +22,7 @@ from record import print_table, write_result
 from latent_memory.answers import Found, reading_of
 from latent_memory.confidence import auroc, fit, save_curves
 from latent_memory.data import Question
-from latent_memory.evaluate import token_f1
+from latent_memory.evaluation.metrics import token_f1
 from latent_memory.pretrained import PACKAGED, load_compressor, load_generator, read_manifest
 
 RIGHT = 0.5

@@ -24,7 +24,7 @@ from record import hash_files, print_table, write_result
 
 from latent_memory.compressor import Compressor, encode
 from latent_memory.data import sentences
-from latent_memory.evaluate import bootstrap
+from latent_memory.evaluation.metrics import bootstrap
 from latent_memory.image_data import decode
 from latent_memory.image_model import PACKAGED_VISION, load_vision
 from latent_memory.images import Pixels, Vision, encode_images

@@ -46,7 +46,7 @@ def main() -> None:
         random.Random(0).sample(known, min(options.limit, len(known))),
         load_compressor(),
         load_vision(options.vision),
-        RepeatedQuestions(generator.model, generator.tokenizer),
+        RepeatedQuestions(generator),
     )
     result["cpu_seconds"] = round(time.process_time() - started, 1)
     show(result)

@@ -23,7 +23,7 @@ from rich.console import Console
 from latent_memory.data import Form, read_questions
 from latent_memory.evaluation.bench import Corpus
 from latent_memory.evaluation.methods import METHODS
-from latent_memory.evaluation.run import difference, evaluate, possible
+from latent_memory.evaluation.run import difference, evaluate, interval, possible
 from latent_memory.pretrained import PACKAGED, read_manifest
 from pipelines.evaluation import load_models, render
 
@@ -37,10 +37,13 @@ FEWEST = 100
 """Questions of each set from which a result is kept."""
 COMPARED = (
     ("gold-latents", "shuffled-latents"),
+    ("gold-latents", "gold-latents-exact"),
     ("latents", "shuffled-latents"),
     ("latents", "pruned"),
     ("latents", "xrag"),
     ("hybrid-latents", "shuffled-latents"),
+    ("hybrid-latents", "pruned"),
+    ("hybrid-latents", "xrag"),
     ("latent-raw", "dense"),
 )
 """Beside every method against closed-book."""
@@ -67,6 +70,23 @@ def measure(
             for i, q in enumerate(questions[:8])
         ],
         "cpu_seconds": round(time.process_time() - started, 1),
+        "f1": {name: [row["f1"] for row in got.of(name)] for name in methods},
+    }
+
+
+def pool(scores: list[dict[str, list[float]]]) -> dict[str, Any]:
+    """F1 of the methods that all sets have, over all questions, and differences where they are compared."""
+    names = [name for name in scores[0] if all(name in one for one in scores)]
+    f1 = {name: [value for one in scores for value in one[name]] for name in names}
+    pairs = [*COMPARED, *((name, "closed-book") for name in ("gold-latents", "latents", "hybrid-latents"))]
+    return {
+        "questions": len(f1["closed-book"]),
+        "f1": {name: interval(values) for name, values in f1.items()},
+        "compared": {
+            f"{a} - {b}": {"f1": interval([x - y for x, y in zip(f1[a], f1[b], strict=True)])}
+            for a, b in pairs
+            if a in f1 and b in f1
+        },
     }
 
 
@@ -84,15 +104,24 @@ def main() -> None:
     if not (SHARED / "qa").is_dir():
         raise SystemExit(f"the question sets aren't at {SHARED / 'qa'}")
     results: dict[str, Any] = {}
+    scores = []
     chosen = None if options.methods is None else ["closed-book", *options.methods]
     one = partial(measure, pretrained=options.pretrained, xrag=options.xrag, limit=options.limit, chosen=chosen)
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as workers:
         for title, result in zip(options.sets, workers.map(one, options.sets), strict=True):
+            scores.append(result.pop("f1"))
             results[title] = result
             show(title, result)
+    pooled = pool(scores)
+    show_compared(f"all {pooled['questions']} questions", pooled["compared"])
     if options.pretrained == PACKAGED and (options.limit or FEWEST) >= FEWEST:
         files = [SHARED / "qa" / SETS[title][0] for title in results]
-        result = {"memory": read_manifest(options.pretrained).stamp(), "limit": options.limit, "sets": results}
+        result = {
+            "memory": read_manifest(options.pretrained).stamp(),
+            "limit": options.limit,
+            "sets": results,
+            "pooled": pooled,
+        }
         packages = ("lancedb", "peft", "torch", "transformers")
         print(write_result("latent_answers", result, packages, {"sets": list(results), "sha256": hash_files(files)}))
 
@@ -100,11 +129,14 @@ def main() -> None:
 def show(title: str, result: dict[str, Any]) -> None:
     print(f"{title}: {result['cpu_seconds']} CPU-seconds")
     render(result, Console())
+    show_compared(title, result["compared"])
+
+
+def show_compared(title: str, compared: dict[str, Any]) -> None:
     rows = [
-        (name, *(f"{100 * got['f1'][key]:.1f}" for key in ("mean", "low", "high")))
-        for name, got in result["compared"].items()
+        (name, *(f"{100 * got['f1'][key]:.1f}" for key in ("mean", "low", "high"))) for name, got in compared.items()
     ]
-    print_table("Differences of F1", ("", "mean", "low", "high"), rows)
+    print_table(f"{title}: differences of F1", ("", "mean", "low", "high"), rows)
 
 
 if __name__ == "__main__":

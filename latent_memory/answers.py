@@ -152,7 +152,8 @@ def reading_of(generator: Generator, compressor: Compressor, found: Found, raw: 
         context = generator.embed(" ".join(row["text"] for row in found.rows))
     else:
         packed = np.array([row["latent"] for row in found.rows], np.int8)
-        codes = dequantise(packed, np.array([row["scale"] for row in found.rows]))
+        scales = np.array([row["scale"] for row in found.rows])
+        codes = dequantise(packed, scales, compressor.config)
         with torch.inference_mode():
             context = together(compressor.latents(torch.from_numpy(codes)))
     return Reading(found.question, context, asked=found.asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from latent_memory.compressor import Compressor
+    from latent_memory.compressor import Compressor, CompressorConfig
 
 Standing = Callable[[Sequence[int]], pa.Table]
 """Gives the rows of a memory that have one of these content hashes."""
@@ -32,13 +33,16 @@ def compress(
     pretrained: Path | None = None,
     models: Path | None = None,
     standing: Standing | None = None,
+    vision: Path | None = None,
+    root: Path = Path(),
 ) -> pa.Table:
     """Compresses a table of documents into a table of latents.
 
     A document gives the same latents, bit for bit on one kind of machine, whatever it is compressed with: tensors have
     one of few shapes, on one thread, in float32. Text that is too long for one latent becomes several, each under its
     heading; the first has the document's id and the others ids of their own. Nothing is cut, and only a row without
-    any text gives none.
+    any text gives none. With a vision tower each image of a document becomes one latent more, with its caption as its
+    text.
 
     Args:
         evidence: Documents; `parents` name the documents that a row comes from (the row itself where it has none),
@@ -48,8 +52,11 @@ def compress(
         pretrained: Folder of the trained compressor; the packaged one by default.
         models: Folder of model weights.
         standing: Where latents that this compressor made before can be had; what stands there is not made again.
+        vision: Folder of a vision tower that was trained for this compressor; images are left out by default.
+        root: Where the relative addresses of images are looked for.
 
     Raises:
+        SourceError: when an image isn't a file here, isn't the recorded one or can't be read.
         SchemaError: when the table holds no documents, or an id is not 32 hex digits.
         ModelError: when the compressor's base isn't there or isn't the right one.
     """
@@ -60,20 +67,30 @@ def compress(
     folder = pretrained or PACKAGED
     manifest = read_manifest(folder)
     schema = latent_schema(manifest.compressor.retrieval_dim, manifest.latent_dim, manifest.stamp())
-    rows = [{**row, "content": content_hash(row)} for row in evidence.to_pylist()]
+    rows = [
+        {**item, "content": content_hash(item)} for row in evidence.to_pylist() for item in _items(row, vision, root)
+    ]
     for row in rows:
         for text in (row["id"], *row["parents"]):
             pack_id(text)
     made = _Standing(standing([row["content"] for row in rows]) if standing and rows else schema.empty_table())
     if any(not made.pieces(row) for row in rows):
-        made.add(_fresh([row for row in rows if not made.pieces(row)], folder, models, schema))
+        new = [row for row in rows if not made.pieces(row)]
+        for kind, fresh in (("text", _fresh_texts), ("image", partial(_fresh_images, vision=vision))):
+            if some := [row for row in new if row["kind"] == kind and _has_content(row)]:
+                made.add(_numbered(*fresh(some, folder, models), manifest.compressor, schema))
     return _table([_described(row, piece, tier) for row in rows for piece in made.pieces(row)], schema)
+
+
+def _has_content(row: dict[str, Any]) -> bool:
+    return bool(row["text"].strip() or row.get("evidence.context") or "image" in row)
 
 
 def content_hash(row: dict[str, Any]) -> int:
     """Of all that a document's latents are made of, and of its id: xxh3-64 as a signed number."""
     parts = (row["id"], row.get("evidence.context") or "", row["text"])
-    digest = xxhash.xxh3_64_intdigest("\x00".join(parts).encode("utf-8", "surrogatepass"))
+    whole = "\x00".join(parts).encode("utf-8", "surrogatepass") + row.get("image", b"")
+    digest = xxhash.xxh3_64_intdigest(whole)
     return digest - (1 << 64) if digest >= 1 << 63 else digest
 
 
@@ -120,7 +137,7 @@ def _described(row: dict[str, Any], piece: dict[str, Any], tier: str) -> dict[st
         **piece,
         "content": row["content"],
         "documents": [bytes.fromhex(document) for document in row["parents"] or [row["id"]]],
-        "kind": "text",
+        "kind": row["kind"],
         "source": row["source"],
         "status": row.get("claim.status") or "unverified",
         "tier": tier,
@@ -128,12 +145,24 @@ def _described(row: dict[str, Any], piece: dict[str, Any], tier: str) -> dict[st
     }
 
 
-def _fresh(rows: Sequence[dict[str, Any]], folder: Path, models: Path | None, schema: pa.Schema) -> pa.Table:
-    """Compresses documents: their latents' ids, contents, texts and numbers."""
+def _items(row: dict[str, Any], vision: Path | None, root: Path) -> list[dict[str, Any]]:
+    """What latents are made of, of a document: itself, and where there is something to see with, its images."""
+    own = {**row, "kind": "text"}
+    if vision is None:
+        return [own]
+    from latent_memory.image_evidence import image_items
+
+    return [own, *image_items(row, root)]
+
+
+Fresh = tuple[list[dict[str, Any]], "NDArray[np.float32]", "NDArray[np.float32]"]
+"""Ids, contents and texts of new latents, with their codes and vectors."""
+
+
+def _fresh_texts(rows: Sequence[dict[str, Any]], folder: Path, models: Path | None) -> Fresh:
     import numpy as np
 
     from latent_memory.pretrained import load_compressor
-    from latent_memory.quantisation import quantise
 
     compressor = load_compressor(folder, models)
     pieces = [
@@ -142,9 +171,35 @@ def _fresh(rows: Sequence[dict[str, Any]], folder: Path, models: Path | None, sc
         for number, text in enumerate(_texts(row, compressor))
     ]
     if not pieces:
-        return schema.empty_table()
-    latents, vectors = _encode(compressor, [piece["text"] for piece in pieces])
-    small, scale = quantise(latents)
+        config = compressor.config
+        return pieces, np.zeros((0, config.code_size), np.float32), np.zeros((0, config.retrieval_dim), np.float32)
+    return pieces, *_encode(compressor, [piece["text"] for piece in pieces])
+
+
+def _fresh_images(rows: Sequence[dict[str, Any]], folder: Path, models: Path | None, vision: Path | None) -> Fresh:
+    from latent_memory.image_evidence import encode_items
+    from latent_memory.image_model import load_vision
+    from latent_memory.pretrained import load_compressor
+
+    assert vision is not None, "without a tower there are no images"
+    codes, vectors = encode_items(rows, load_vision(vision, folder, models), load_compressor(folder, models))
+    told = [{"evidence_id": bytes.fromhex(row["id"]), "content": row["content"], "text": row["text"]} for row in rows]
+    return told, codes, vectors
+
+
+def _numbered(
+    pieces: list[dict[str, Any]],
+    codes: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    config: CompressorConfig,
+    schema: pa.Schema,
+) -> pa.Table:
+    """Latents as they are stored, without what describes them."""
+    import numpy as np
+
+    from latent_memory.quantisation import quantise
+
+    small, scale = quantise(codes, config)
     told = [schema.field(name) for name in ("evidence_id", "content", "text")]
     table = pa.Table.from_pylist(pieces, pa.schema(told))
     for name, column in (

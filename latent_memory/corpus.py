@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,10 +17,15 @@ from latent_memory.compressor import Compressor
 from latent_memory.data import Question, cloze, python_sentences, read_drafted, read_questions, read_sentences
 from latent_memory.drafting import draft
 from latent_memory.generator import Generator
-from latent_memory.training_recipe import MemoryTraining
+from latent_memory.training_recipe import DataSource, MemoryTraining
 
-HARD = 0.5
+HARD = 0.8
 """Share of the distracting evidence that is hard."""
+
+FIRST = 0.5
+"""Share of the distracted questions whose own evidence comes first, as it does where a search finds it first."""
+SHARED_WORDS = 8
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -30,24 +36,38 @@ class Corpus:
         natural: Questions that somebody asked, or that were drafted.
         sentences: For cloze questions.
         held_out: Never trained on.
+        sought: Those of `natural`, each once, by which evidence can be found.
         confusing: For each evidence of a question, hard negatives.
     """
 
     natural: list[Question]
     sentences: list[str]
     held_out: list[Question]
+    sought: list[Question]
     confusing: dict[str, list[str]] = field(default_factory=dict)
 
 
-def read_sources(recipe: MemoryTraining) -> tuple[list[Question], list[str]]:
-    """The questions and the sentences of a recipe's sources."""
-    questions: list[Question] = []
+def read_sources(recipe: MemoryTraining) -> tuple[dict[Question, DataSource], list[str]]:
+    """The questions, with their sources, and the sentences of a recipe; without what the sets to report on hold."""
+    unlike = {run for source in recipe.unlike for text in _texts_of(recipe, source) for run in _runs(text)}
+    questions: dict[Question, DataSource] = {}
     texts: list[str] = python_sentences() if recipe.python_documentation else []
     for source in recipe.sources:
         part = (recipe.data / source.path, source.form, source.first, source.last)
-        questions += read_questions(*part) if source.questions else []
+        asked = read_questions(*part) if source.questions else []
+        questions |= {q: source for q in asked if unlike.isdisjoint(_runs(" ".join(q.evidence)))}
         texts += read_sentences(*part, titles=source.form == "qed") if source.sentences else []
-    return questions, list(dict.fromkeys(texts))
+    return questions, [text for text in dict.fromkeys(texts) if unlike.isdisjoint(_runs(text))]
+
+
+def _texts_of(recipe: MemoryTraining, source: DataSource) -> list[str]:
+    return read_sentences(recipe.data / source.path, source.form, source.first, source.last)
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    """Every `SHARED_WORDS` words in a row of a text."""
+    words = _WORD.findall(text.lower())
+    return {tuple(words[at : at + SHARED_WORDS]) for at in range(len(words) - SHARED_WORDS + 1)}
 
 
 def read_corpus(
@@ -71,18 +91,28 @@ def read_corpus(
     texts = [t for t in texts if 6 <= lengths[t] <= recipe.evidence_tokens]
     rng.shuffle(natural)
     rng.shuffle(texts)
-    held_out, natural = natural[: recipe.held_out], natural[recipe.held_out :]
+    held_out = [q for q in natural if questions[q].sought][: recipe.held_out]
     asked = {q.evidence[0] for q in held_out}
-    natural += [q for q in drafted if fits(q) and q.evidence[0] not in asked]
+    natural = [q for q in natural if q not in set(held_out)]
+    drafted = [q for q in drafted if fits(q) and q.evidence[0] not in asked]
+    sought = [*(q for q in natural if questions[q].sought), *drafted]
+    hard = confusing([*natural, *drafted], compressor) if recipe.distracted else {}
+    natural = [*(q for q in natural for _ in range(questions[q].times)), *drafted]
     natural.sort(key=lambda q: lengths[q.evidence[0]])
     texts.sort(key=lambda t: lengths[t])
-    return Corpus(natural, texts, held_out, confusing(natural, compressor) if recipe.distracted else {})
+    return Corpus(natural, texts, held_out, sought, hard)
 
 
 def salience(texts: list[str], compressor: Compressor) -> Tensor:
-    """Twice the log of each token's inverse document frequency: weights of idf squared under a softmax."""
+    """Twice the log of each token's inverse document frequency: weights of idf squared under a softmax.
+
+    Tokens that no text is written with, such as those that keep an image's places, count as the average one in a text.
+    """
     counts = _texts_with(texts, compressor.tokenizer, len(compressor.salience))
-    return 2 * (len(texts) / (1 + counts)).log().clamp(min=0.05).log()
+    found = 2 * (len(texts) / (1 + counts)).log().clamp(min=0.05).log()
+    marks = list(compressor.tokenizer.get_added_vocab().values())
+    found[marks] = (counts * found).sum() / counts.sum().clamp(min=1)
+    return found
 
 
 def _texts_with(texts: list[str], tokenizer: Any, size: int) -> Tensor:
@@ -135,12 +165,13 @@ def draw(corpus: Corpus, recipe: MemoryTraining, step: int, part: int = 0) -> Ba
 def choose_contexts(
     texts: list[str], confusing: dict[str, list[str]], distracted: float, rng: random.Random
 ) -> tuple[list[str], list[list[int]]]:
-    """What each question reads: its own evidence, and for the share `distracted` of them one or two others.
+    """What each question reads: its own evidence, and for the share `distracted` of them two others.
 
     The others are hard negatives where there are some, and the evidence of other questions of the batch.
 
     Returns:
-        All texts, the questions' own first, and for each question the numbers of those that it reads, in any order.
+        All texts, the questions' own first, and for each question the numbers of those that it reads, in the order of a
+        search.
     """
     every = {text: number for number, text in reversed(list(enumerate(texts)))}
     whole, contexts = list(texts), []
@@ -149,7 +180,7 @@ def choose_contexts(
         if rng.random() < distracted:
             hard = [other for other in confusing.get(text, []) if other != text]
             around = [other for other in texts if other != text]
-            for _ in range(rng.randint(1, 2)):
+            for _ in range(2):
                 pool = hard if hard and rng.random() < HARD else around
                 other = rng.choice(pool) if pool else text
                 if other not in every:
@@ -157,7 +188,10 @@ def choose_contexts(
                     whole.append(other)
                 if every[other] not in chosen and other != text:
                     chosen.append(every[other])
-        contexts.append(rng.sample(chosen, len(chosen)))
+        first, others = chosen[:1], chosen[1:]
+        rng.shuffle(others)
+        at = 0 if rng.random() < FIRST else rng.randint(0, len(others))
+        contexts.append([*others[:at], *first, *others[at:]])
     return whole, contexts
 
 

@@ -20,9 +20,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from latent_memory import claims, qamr
 from tiers.errors import SourceError
 
-Form = Literal["squad", "qed", "hotpotqa", "2wiki", "musique", "pubmedqa", "strategyqa", "nq-open"]
+Form = Literal["squad", "qed", "hotpotqa", "2wiki", "musique", "pubmedqa", "strategyqa", "nq-open", "qamr", "claims"]
 
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9À-Þ])|(?<=[。！？])|\n\s*\n")
 _WORD = re.compile(r"\w+(?:[-'’.,]\w+)*")
@@ -172,6 +173,16 @@ def _nq_open(row: Any) -> Iterator[Question]:
     yield Question(row["question"], tuple(dict.fromkeys(row["answer"])), ())
 
 
+def _qamr(row: Any) -> Iterator[Question]:
+    for qa in row["qas"]:
+        yield Question(qa["question"], (qa["answer"],), (row["text"],), (row["text"],))
+
+
+def _claim(row: Any) -> Iterator[Question]:
+    if row["question"]:
+        yield Question(row["question"], (row["answer"],), (row["evidence"],), (row["evidence"],))
+
+
 _READERS: dict[Form, Callable[[Any], Iterator[Question]]] = {
     "squad": _squad,
     "qed": _qed,
@@ -181,11 +192,17 @@ _READERS: dict[Form, Callable[[Any], Iterator[Question]]] = {
     "pubmedqa": _pubmedqa,
     "strategyqa": _strategyqa,
     "nq-open": _nq_open,
+    "qamr": _qamr,
+    "claims": _claim,
 }
 
 
 def _rows(path: Path, form: Form, first: int, last: int | None) -> list[Any]:
     """The articles (SQuAD form) or rows of a set."""
+    if form == "qamr":
+        return qamr.read_rows(path)[first:last]
+    if form == "claims":
+        return claims.read_rows(path)[first:last]
     data = _load(path)
     container = {"squad": dict, "pubmedqa": dict}.get(form, list)
     rows = data.get("data") if form == "squad" and isinstance(data, dict) else data
@@ -249,6 +266,10 @@ def _passages(row: Any, form: Form) -> Iterator[tuple[str, str]]:
     match form:
         case "squad":
             yield from (("", paragraph["context"]) for paragraph in row["paragraphs"])
+        case "qamr":
+            yield "", row["text"]
+        case "claims":
+            yield "", row["evidence"]
         case "qed":
             yield row["title_text"], row["paragraph_text"]
         case "pubmedqa":

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latent_memory.invariant import BatchInvariant
-from latent_memory.reader import Asked, Latents, Said
+from latent_memory.reader import Asked, Latents, Read, Said
 from latent_memory.slots import Words
 from tiers.errors import ModelError
 
@@ -253,12 +253,13 @@ class Generator:
         states = self.states(readings)
         if reader is None:
             return self.logits(states)
-        return self.logits(states) + self.logits(self.read(reader, states, readings))
+        return self.logits(states) + self.logits(self.read(reader, states, readings).change)
 
-    def read(self, reader: Reader, states: Tensor, readings: Sequence[Reading]) -> Tensor:
-        """What a reader adds to the states of the answers' tokens, in order: (sum of answer lengths, G).
+    def read(self, reader: Reader, states: Tensor, readings: Sequence[Reading]) -> Read:
+        """What a reader adds to the states of the answers' tokens, in order, (sum of answer lengths, G), and where it
+        points.
 
-        It is zero for readings without latents.
+        The change is zero for readings without latents, which point nowhere and are left out there.
 
         Raises:
             ModelError: a reading has latents, but no question for the reader.
@@ -266,14 +267,15 @@ class Generator:
         change = torch.zeros_like(states, dtype=torch.float32)
         second = [number for number, reading in enumerate(readings) if isinstance(reading.context, Latents)]
         if not second:
-            return change
+            return Read(change, change.new_zeros(0, 2, 0))
         rows = torch.tensor([number for number, reading in enumerate(readings) for _ in reading.answer])
         helped = torch.isin(rows, torch.tensor(second))
         parts = [readings[number].answer[:end] for number in second for end in range(len(readings[number].answer))]
         look = reader.look(*_second([readings[number] for number in second]))
         among = torch.searchsorted(torch.tensor(second), rows[helped])
-        change[helped] = reader(states[helped], look, among, self._said_before(parts))
-        return change
+        read = reader(states[helped], look, among, self._said_before(parts))
+        change[helped] = read.change
+        return Read(change, read.pointed)
 
     def _said_before(self, parts: Sequence[Sequence[int]]) -> Said:
         """What stands in front of positions, each given by all tokens before it."""
@@ -344,7 +346,7 @@ class Generator:
             for row, look in enumerate(looks):
                 if look is not None:
                     said = self._said_before([chosen[row]])
-                    change[row] = reader(states[row : row + 1], look, alone, said)[0]
+                    change[row] = reader(states[row : row + 1], look, alone, said).change[0]
             logits += self.logits(change)
         return logits.log_softmax(-1).max(-1)
 

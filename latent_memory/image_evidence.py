@@ -3,47 +3,67 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+from numpy.typing import NDArray
+
+from latent_memory.compressor import Compressor, encode
 from latent_memory.image_data import decode
-from latent_memory.images import Vision
+from latent_memory.images import Vision, encode_images
 from tiers.document import child_id
 from tiers.errors import SourceError
 
 
-def image_rows(row: Mapping[str, Any], vision: Vision, tier: str = "", root: Path = Path()) -> list[dict[str, Any]]:
-    """A document's images as rows of a table of latents, still without vectors; `picture` is what `vision` reads.
+def image_items(row: Mapping[str, Any], root: Path = Path()) -> list[dict[str, Any]]:
+    """A document's images, each as a document with a `kind` and the `image`'s bytes; its text is its caption.
 
     Each of its `media` of kind `image` is one. Its id follows from the document's and the image's place among the
     media, so that the same document gives the same ids.
 
     Args:
         row: A document.
-        vision: Prepares pictures.
-        tier: Name or version of the tier, kept with each latent.
         root: Where relative addresses are looked for.
 
     Raises:
-        SourceError: an image isn't a file here, can't be read, or isn't the one that was recorded.
-        StageError: a caption doesn't fit into one latent.
+        SourceError: an image isn't a file here, or isn't the one that was recorded.
     """
     return [
         {
-            "evidence_id": child_id(row["id"], "image", number),
-            "documents": row["parents"] or [row["id"]],
+            **row,
+            "id": child_id(row["id"], "image", number),
+            "parents": row["parents"] or [row["id"]],
             "kind": "image",
             "text": medium["caption"].strip(),
             "source": medium["uri"],
-            "status": row.get("claim.status") or "unverified",
-            "tier": tier,
-            "picture": vision.prepare(decode(_read(medium, root), medium["uri"]), medium["caption"]),
+            "image": _read(medium, root),
         }
         for number, medium in enumerate(row["media"])
         if medium["kind"] == "image"
     ]
+
+
+def encode_items(
+    items: Sequence[Mapping[str, Any]], vision: Vision, compressor: Compressor
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Codes (N, C) and retrieval vectors (N, R) of what `image_items` gives, each the same whatever the others are.
+
+    An image with a caption is found by the caption alone: a small tower's embeddings drown its words (of 49 figures of
+    the Debian handbook the right one is first for 98 % by their captions, for 4 % by image and caption together).
+
+    Raises:
+        SourceError: an image can't be read.
+        StageError: a caption doesn't fit into one latent.
+    """
+    made = []
+    for item in items:
+        picture = vision.prepare(decode(item["image"], item["source"]), item["text"])
+        codes, vectors = encode_images(compressor, vision, [picture])
+        made.append((codes, encode(compressor, [item["text"]], "evidence")[1] if item["text"] else vectors))
+    return np.concatenate([codes for codes, _ in made]), np.concatenate([vectors for _, vectors in made])
 
 
 def _read(medium: Mapping[str, Any], root: Path) -> bytes:

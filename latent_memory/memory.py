@@ -124,9 +124,12 @@ class LatentMemory:
         """
         return self._store.commit(latents, whole)
 
-    def add(self, evidence: pa.Table, tier: str = "") -> int:
-        """Compresses what is new or changed in these documents and commits it; returns the number of their latents."""
-        return self.commit([compress(evidence, tier, self._pretrained, self._models, self.standing)])
+    def add(self, evidence: pa.Table, tier: str = "", vision: Path | None = None, root: Path = Path()) -> int:
+        """Compresses what is new or changed in these documents and commits it; returns the number of their latents.
+
+        With a vision tower their images are compressed too; `compress` says how.
+        """
+        return self.commit([compress(evidence, tier, self._pretrained, self._models, self.standing, vision, root)])
 
     def read(self) -> pa.Table:
         """Every latent, in the schema that `commit` takes."""

@@ -41,6 +41,22 @@ def distillation(student: Tensor, top_ids: Tensor, top_logprobs: Tensor) -> Tens
     return kl.mean()
 
 
+def pointing(pointed: Tensor, held: Tensor) -> Tensor:
+    """Negative log of the share that is pointed at the slots that hold what is to be said, averaged.
+
+    ``L = -1/N sum_n log( sum_{s in H_n} a_ns )``, over the N positions and heads for which some slot is known to hold
+    it.
+
+    Args:
+        pointed: Shares of the slots, (positions, heads, S).
+        held: 1 where a slot holds it, of the same shape; rows without any don't count.
+    """
+    known = held.any(-1)
+    if not known.any():
+        return pointed.sum() * 0
+    return -((pointed * held).sum(-1)[known] + 1e-6).log().mean()
+
+
 def contrastive(queries: Tensor, evidence: Tensor, positive: Tensor, ignored: Tensor, temperature: float) -> Tensor:
     """Multi-positive InfoNCE, averaged over queries.
 

@@ -20,7 +20,7 @@ from latent_memory.generator import Generator
 from tiers.errors import ModelError
 from tiers.llm.models import default_models, load_causal_lm
 
-FORMAT = "latent-memory/3"
+FORMAT = "latent-memory/4"
 PACKAGED = Path(__file__).parent / "pretrained"
 
 
@@ -52,8 +52,8 @@ class Manifest:
 
     @property
     def latent_dim(self) -> int:
-        """Numbers of a stored latent."""
-        return self.compressor.code_size // 2
+        """Bytes of a stored latent."""
+        return self.compressor.code_size * self.compressor.bits // 8
 
     def stamp(self) -> dict[str, str]:
         """What latents and tables made with it carry in their metadata, to be compared as a whole."""

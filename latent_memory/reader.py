@@ -10,7 +10,7 @@ words it is the sum of, that an answer stands beside the words of its question a
 goes on where it was.
 
 Legend of shape suffixes: B readings, N positions of answers, Q words of a question, S slots of all latents of a
-reading, W size of a slot, D size of the reader, G hidden size of the generator.
+reading, W size of a slot, D size of the reader, G hidden size of the generator, H that of the compressor.
 """
 
 from __future__ import annotations
@@ -78,10 +78,12 @@ class Asked(NamedTuple):
 
     Attributes:
         words: Features of its tokens, (Q, W).
+        states: The compressor's states at them, normalised, (Q, H).
         weights: Their salience, (Q,), which sums to one.
     """
 
     words: Tensor
+    states: Tensor
     weights: Tensor
 
 
@@ -110,21 +112,36 @@ class Look(NamedTuple):
     asked: Tensor
 
 
+class Read(NamedTuple):
+    """What a reader makes of positions of answers.
+
+    Attributes:
+        change: To the generator's states, (N, G) in float32.
+        pointed: Shares of the slots that it points at for a word's beginning and for its rest, (N, 2, S). What is
+            missing to one is pointed nowhere.
+    """
+
+    change: Tensor
+    pointed: Tensor
+
+
 class Reader(nn.Module):  # type: ignore[misc]
     """What latents add to the generator's last hidden states.
 
     Args:
         hidden: G.
         slot: W.
+        asking: H, hidden size of the compressor.
         config: Sizes.
     """
 
     strength: Tensor
 
-    def __init__(self, hidden: int, slot: int, config: ReaderConfig) -> None:
+    def __init__(self, hidden: int, slot: int, asking: int, config: ReaderConfig) -> None:
         super().__init__()
         size, self.size = config.size, config.size
         self.word, self.slot, self.match = nn.Linear(slot, size), nn.Linear(slot, size), nn.Linear(6, size)
+        self.meant = nn.Linear(asking, size, bias=False)
         self.kind = nn.Parameter(torch.randn(2, size) * 0.02)
         self.encoder: Any = None
         if config.layers:
@@ -139,7 +156,7 @@ class Reader(nn.Module):  # type: ignore[misc]
         self.points = nn.Parameter(_first_points())
         self.nowhere = nn.Parameter(torch.zeros(2))
         self.gate = nn.Linear(4 * size, 2)
-        self.speak = nn.Linear(slot, hidden, bias=False)
+        self.speak, self.open = nn.Linear(slot, hidden, bias=False), nn.Linear(slot, hidden, bias=False)
         self.hint = nn.Linear(size, hidden)
         self.dropped = nn.Dropout(config.dropout)
         self.register_buffer("strength", torch.ones(()))
@@ -147,34 +164,37 @@ class Reader(nn.Module):  # type: ignore[misc]
         with torch.no_grad():
             self.slot.weight.copy_(self.word.weight)
             nn.init.normal_(self.wanted.weight, std=0.1 * hidden**-0.5)
-            for parameter in (*self.hint.parameters(), self.gate.weight):
+            for parameter in (*self.hint.parameters(), self.gate.weight, self.meant.weight):
                 nn.init.zeros_(parameter)
             nn.init.ones_(self.gate.bias)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def start(self, features: Tensor, embedding: Tensor, head: Tensor) -> None:
+    def start(self, features: Tensor, embedding: Tensor, head: Tensor, opening: Tensor) -> None:
         """Teaches it to spell: which features the generator's tokens have in a slot, and to speak them.
 
         Args:
             features: Of each of the generator's tokens, (V, W).
             embedding: The generator's input embeddings, (V, G).
             head: The weights of its output head, (V, G).
+            opening: For each token the one that says the same where an answer begins, without a blank in front, (V,).
         """
         embedding, spoken = embedding.float(), head.float() - head.float().mean(0)
         centred = embedding - embedding.mean(0)
         weight = features.T @ centred @ inverse(centred.T @ centred)
         self.spelled.weight.copy_(weight)
         self.spelled.bias.copy_(features.mean(0) - weight @ embedding.mean(0))
-        speak = inverse(spoken.T @ spoken) @ (spoken.T @ features)
         some = slice(None, None, max(1, len(spoken) // 1000))
-        own = (features[some] @ speak.T * spoken[some]).sum(1).mean()
-        self.speak.weight.copy_(speak * (SPOKEN / own))
+        for layer, said in ((self.speak, spoken), (self.open, spoken[opening])):
+            weight = inverse(said.T @ said) @ (said.T @ features)
+            own = (features[some] @ weight.T * said[some]).sum(1).mean()
+            layer.weight.copy_(weight * (SPOKEN / own))
 
     def look(self, contexts: Sequence[Latents], asked: Sequence[Asked]) -> Look:
         """Looks at readings: the latents and the question of each."""
         piece = contexts[0].piece
         slots_BSW = pad_sequence([context.slots.float() for context in contexts], batch_first=True)
         words_BQW = pad_sequence([one.words.float() for one in asked], batch_first=True)
+        meant_BQD = self.meant(pad_sequence([one.states.float() for one in asked], batch_first=True))
         weights_BQ = pad_sequence([one.weights for one in asked], batch_first=True)
         real_BQ = pad_sequence([torch.ones(len(one.words), dtype=torch.bool) for one in asked], batch_first=True)
         present_BS = slots_BSW.abs().sum(-1) > 0
@@ -182,7 +202,7 @@ class Reader(nn.Module):  # type: ignore[misc]
         words = words_BQW.shape[1]
         number = torch.arange(slots_BSW.shape[1])
         position = (number + number // piece * 8) % POSITIONS  # pieces of evidence stand apart
-        question_BQD = self.word(words_BQW) + self.kind[0] + self.positions[:words]
+        question_BQD = self.word(words_BQW) + meant_BQD + self.kind[0] + self.positions[:words]
         slots_BSD = self.slot(slots_BSW) + self.kind[1] + self.positions[position] + self.match(matches_BS6)
         seen = torch.cat([question_BQD, slots_BSD], 1)
         if self.encoder is not None:
@@ -191,8 +211,8 @@ class Reader(nn.Module):  # type: ignore[misc]
         asked_BD = (seen[:, :words] * real_BQ[..., None]).sum(1) / real_BQ.sum(1, keepdim=True)
         return Look(slots_BSW, present_BS, seen[:, words:], matches_BS6, asked_BD)
 
-    def forward(self, states_NG: Tensor, look: Look, rows_N: Tensor, said: Said) -> Tensor:
-        """The change to each state, (N, G) in float32.
+    def forward(self, states_NG: Tensor, look: Look, rows_N: Tensor, said: Said) -> Read:
+        """Reads for positions of answers.
 
         Args:
             states_NG: The generator's last hidden states at the positions of answers.
@@ -207,7 +227,7 @@ class Reader(nn.Module):  # type: ignore[misc]
         query = self.before(before_NW) + self.question(look.asked)[rows_N] + self.state(states_NG)
         spoken = _alike(turned(before_NW, said.places)[:, None], slots)[:, 0]
         signs = torch.cat([look.matches[rows_N], torch.stack([spoken, _shifted(spoken, 1)], -1)], -1)
-        keys = self.key(seen).unflatten(-1, (2, self.size))
+        keys = self.key(look.seen)[rows_N].unflatten(-1, (2, self.size))
         scores = torch.einsum("nskd,nkd->nks", keys, query.unflatten(-1, (2, self.size))) / math.sqrt(self.size)
         which = torch.stack([begun_N1[:, 0].long(), torch.full_like(rows_N, 2)], 1)
         scores = scores + torch.einsum("nsf,nkf->nks", signs, self.points[which])
@@ -220,8 +240,10 @@ class Reader(nn.Module):  # type: ignore[misc]
         gates = F.softplus(self.gate(torch.cat([query, found.flatten(1)], -1)))
         begin_NW, go_on_NW = (weights @ slots).unbind(1)
         go_on_NW = turned(go_on_NW, said.places + 1, back=True) * begun_N1
-        change = self.speak(gates[:, :1] * begin_NW + gates[:, 1:] * go_on_NW) + self.hint(found[:, 0])
-        return self.strength * change
+        begin_NW, go_on_NW = gates[:, :1] * begin_NW, gates[:, 1:] * go_on_NW
+        said_NG = torch.where(begun_N1, self.speak(begin_NW + go_on_NW), self.open(begin_NW))
+        change = said_NG + self.hint(found[:, 0])
+        return Read((self.strength * change).float(), weights.float())
 
 
 def _first_points() -> Tensor:

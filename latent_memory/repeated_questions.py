@@ -1,4 +1,4 @@
-"""A generator for few questions that are asked often: their keys and values are computed once."""
+"""A generator for questions that are asked several times: their keys and values are computed once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from latent_memory.generator import Generator
 class RepeatedQuestions(Generator):
     """A `Generator` that keeps what it has read up to the context, for each question that it was asked.
 
-    A question of easy-VQA takes 0.3 MB in Qwen2.5-0.5B. Whoever asks many different questions takes a `Generator`.
+    A question stands in front of its context, so that its keys and values are the same whatever it is read with. A
+    question of easy-VQA takes 0.3 MB in Qwen2.5-0.5B: for many different ones, make a new one of these now and then.
+
+    Args:
+        generator: What it asks.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        super().__init__(model, tokenizer)
+    def __init__(self, generator: Generator) -> None:
+        vars(self).update(vars(generator))
         self._kept: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     @torch.no_grad()  # type: ignore[untyped-decorator]

@@ -55,6 +55,14 @@ class Words:
             place += not piece.blank  # the word that a blank stands in front of begins in its place
         return places, words
 
+    def written(self, ids: Sequence[int]) -> list[str]:
+        """The words of a text, in small letters."""
+        numbers = self.layout(ids)[1]
+        rows: list[list[int]] = [[] for _ in range(numbers[-1] + 1)] if numbers else []
+        for token, word in zip(ids, numbers, strict=True):
+            rows[word].append(token)
+        return [str(self.tokenizer.decode(row)).strip().lower() for row in rows]
+
     def _piece(self, token: int) -> Piece:
         if token not in self._pieces:
             text = str(self.tokenizer.decode([token])).strip()
@@ -136,7 +144,7 @@ class Slots(nn.Module):  # type: ignore[misc]
 
     def features(self, embedded: Tensor, states: Tensor) -> Tensor:
         """What tokens are where they stand, (..., W), from their embeddings and states (..., H)."""
-        return self.spelled(embedded) + self.contextual(_normed(states))
+        return self.spelled(embedded) + self.contextual(normed(states))
 
     def forward(
         self, embedded_BTH: Tensor, states_BTH: Tensor, weights_BT: Tensor, places_BT: Tensor, words_BT: Tensor
@@ -150,16 +158,16 @@ class Slots(nn.Module):  # type: ignore[misc]
             places_BT: Place of each token in its word.
             words_BT: Number of each token's word in the text.
         """
-        states_BTH = _normed(states_BTH)
+        states_BTH = normed(states_BTH)
         tokens_BTW = turned(self.spelled(embedded_BTH), places_BT) + self.contextual(states_BTH)
         emphasis_BT = self.emphasis(states_BTH)[..., 0].clamp(-MOST_EMPHASIS, MOST_EMPHASIS).exp()
         emphasis_BT = emphasis_BT * torch.where(places_BT > 0, self.later.exp(), 1.0)
-        at_BTS = F.one_hot(self._slot_of(weights_BT, words_BT), self.slots).float()
+        at_BTS = F.one_hot(self.slot_of(weights_BT, words_BT), self.slots).float()
         at_BTS = at_BTS * (weights_BT * emphasis_BT)[..., None]
         size_BS = at_BTS.square().sum(1).clamp(min=1e-9).sqrt()
         return torch.einsum("bts,btw->bsw", at_BTS, tokens_BTW) / size_BS[..., None]
 
-    def _slot_of(self, weights_BT: Tensor, words_BT: Tensor) -> Tensor:
+    def slot_of(self, weights_BT: Tensor, words_BT: Tensor) -> Tensor:
         """The slot of each token, that of the middle of its word in the text's salience."""
         rows, longest = len(words_BT), int(words_BT.max()) + 1
         of_words = torch.zeros(rows, longest).scatter_add_(1, words_BT, weights_BT)
@@ -168,5 +176,6 @@ class Slots(nn.Module):  # type: ignore[misc]
         return (share * self.slots).long().clamp(0, self.slots - 1).gather(1, words_BT)
 
 
-def _normed(states: Tensor) -> Tensor:
+def normed(states: Tensor) -> Tensor:
+    """States of mean zero and variance one."""
     return F.layer_norm(states.float(), states.shape[-1:])

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -37,10 +38,13 @@ from latent_memory.corpus import (
     vocabulary,
 )
 from latent_memory.data import Question
-from latent_memory.evaluate import answer_all, answer_loss
+from latent_memory.evaluation.answers import answer_all, answer_loss
 from latent_memory.frozen import Frozen
 from latent_memory.generator import Generator, Reading
+from latent_memory.pointing import held
 from latent_memory.pretrained import load_weights, model_identity, save_pretrained
+from latent_memory.quantisation import rounded
+from latent_memory.reader import Latents
 from latent_memory.retrieval import encode_all, fit_retrieval
 from latent_memory.training_recipe import MemoryTraining
 from tiers.errors import RecipeError
@@ -84,15 +88,16 @@ class Trainer:
         self._column = torch.zeros(len(generator.model.lm_head.weight), dtype=torch.long)
         self._column[self.columns] = torch.arange(len(self.columns))
         self.frozen = Frozen(compressor, generator, self._head, recipe.answer_tokens)
+        self._slots_held: dict[tuple[str, str], list[tuple[int, int, list[int]]]] = {}
         self.best: tuple[float, int] = (-1.0, 0)
         compressor.checkpointed = recipe.checkpointed
 
     def _rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine down to a twentieth; once for the early steps and once for the others."""
+        """Linear warm-up, then a cosine down to a twentieth, for each part of the run."""
         recipe = self.recipe
-        early = step < recipe.early
-        begin, end = (0, min(recipe.early, recipe.steps)) if early else (recipe.early, recipe.steps)
-        peak = recipe.early_rate / recipe.head_rate if early else 1.0
+        borders = sorted({0, recipe.pointed, recipe.early, recipe.steps})
+        begin, end = next(((a, b) for a, b in pairwise(borders) if step < b), borders[-2:])
+        peak = recipe.early_rate / recipe.head_rate if step < recipe.early else 1.0
         done, cooling = step - begin, max(1, end - begin - recipe.warmup)
         if done < recipe.warmup:
             return peak * (done + 1) / recipe.warmup
@@ -102,11 +107,15 @@ class Trainer:
         """The columns of the restricted output head that answers' tokens have, one after the other."""
         return self._column[torch.tensor([token for answer in answers for token in answer])]
 
+    def latents(self, codes: Tensor) -> list[Latents]:
+        """Codes (N, C) as they are read."""
+        return self.compressor.latents(rounded(codes, self.compressor.config) if self.recipe.rounded else codes)
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Every term of the loss, unweighted."""
         recipe, generator, compressor = self.recipe, self.generator, self.compressor
         encoded = compressor(compressor.tokenize(batch.texts), "evidence")
-        latents = compressor.latents(encoded.code)
+        latents = self.latents(encoded.code)
         queries = compressor.states(compressor.tokenize([q.text for q in batch.questions]), "query")
         asked = compressor.asked(queries)
         answers = [self.frozen.answer(q) for q in batch.questions]
@@ -119,8 +128,10 @@ class Trainer:
         logits = generator.logits(states, self._head)
         found = {"answer": objectives.cross_entropy(logits, targets)}
         if recipe.weights.read:
-            change = generator.logits(generator.read(compressor.reader, states, readings), self._head)
-            found["read"] = objectives.cross_entropy(logits + change, targets)
+            read = generator.read(compressor.reader, states, readings)
+            found["read"] = objectives.cross_entropy(logits + generator.logits(read.change, self._head), targets)
+            if recipe.weights.pointing:
+                found["pointing"] = self._pointing(batch, read.pointed, answers)
         taught = batch.questions[: min(recipe.distilled, batch.natural)]
         if recipe.weights.distillation and taught:
             count = sum(len(a) for a in answers[: len(taught)])
@@ -143,7 +154,7 @@ class Trainer:
     def early_losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of an early step: the answer, from the reader and what the generator makes of the question alone."""
         compressor, frozen, recipe = self.compressor, self.frozen, self.recipe
-        latents = compressor.latents(compressor.encoded(frozen.states(batch.texts, "evidence")).code)
+        latents = self.latents(compressor.encoded(frozen.states(batch.texts, "evidence")).code)
         asked = compressor.asked(frozen.states([q.text for q in batch.questions], "query"))
         answers = [frozen.answer(q) for q in batch.questions]
         readings = [
@@ -151,12 +162,40 @@ class Trainer:
             for q, context, a, z in zip(batch.questions, batch.contexts, answers, asked, strict=True)
         ]
         states = frozen.closed_book(batch.questions)
-        change = self.generator.read(compressor.reader, states, readings)
-        logits = self.generator.logits(states.float() + change, self._head)
-        found = {"read": objectives.cross_entropy(logits, self._targets(answers))}
+        read = self.generator.read(compressor.reader, states, readings)
+        found = {"pointing": self._pointing(batch, read.pointed, answers)} if recipe.weights.pointing else {}
+        if self.step < recipe.pointed:
+            return found
+        logits = self.generator.logits(states.float() + read.change, self._head)
+        found["read"] = objectives.cross_entropy(logits, self._targets(answers))
         if recipe.weights.distillation and recipe.early_distilled:
             found["distillation"] = objectives.distillation(logits, *frozen.taught(batch.questions))
         return found
+
+    def _pointing(self, batch: Batch, pointed: Tensor, answers: Sequence[Sequence[int]]) -> Tensor:
+        """How far the reader points at other slots than those that hold the answers' words in their own evidence."""
+        config = self.compressor.config
+        wanted = torch.zeros_like(pointed)
+        before = 0
+        for question, context, answer in zip(batch.questions, batch.contexts, answers, strict=True):
+            own = [batch.texts[number] for number in context].index(question.evidence[0])
+            first = own * config.latents * config.slots
+            for position, rest, slots in self._held(question):
+                if position < len(answer):
+                    wanted[before + position, rest, [first + slot for slot in slots]] = 1
+            before += len(answer)
+        return objectives.pointing(pointed, wanted)
+
+    def _held(self, question: Question) -> list[tuple[int, int, list[int]]]:
+        """For tokens of a question's answer: position, whether it goes on with a word, slots that hold it."""
+        key = (question.evidence[0], question.answers[0])
+        if key not in self._slots_held:
+            compressor, generator = self.compressor, self.generator
+            ids = compressor.tokenize([key[0]])[0]
+            slots = compressor.slot_of_words(ids)
+            found = held(compressor.words, ids, generator.words, generator.token_ids(key[1]))
+            self._slots_held[key] = [(one.position, one.rest, [slots[word] for word in one.words]) for one in found]
+        return self._slots_held[key]
 
     def _contrastive(self, questions: list[Question], queries: Tensor, texts: list[str], vectors: Tensor) -> Tensor:
         """The natural questions' vectors against those of the evidence in their part of the batch."""
@@ -177,7 +216,11 @@ class Trainer:
         for part in parts:
             torch.manual_seed((self.recipe.seed * self.recipe.steps + self.step) * self.recipe.parts + part)  # dropout
             batch = draw(self.corpus, self.recipe, self.step, part)
-            losses = self.early_losses(batch) if self.step < self.recipe.early else self.losses(batch)
+            if self.step < self.recipe.early:
+                with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
+                    losses = self.early_losses(batch)
+            else:
+                losses = self.losses(batch)
             total = torch.stack([weights[name] * loss for name, loss in losses.items() if weights[name]]).sum()
             (total / self.recipe.parts).backward()
             figures.update({"loss": total.item(), **{name: loss.item() for name, loss in losses.items()}})
@@ -214,11 +257,11 @@ class Trainer:
         if len(held) < 2:
             return {}
         encoded = encode_all(self.compressor, [q.evidence[0] for q in held], "evidence")
-        latents, vectors = self.compressor.latents(encoded.code), self.compressor.vectors(encoded)
+        latents, vectors = self.latents(encoded.code), self.compressor.vectors(encoded)
         asked, sought = encode_questions(self.compressor, [q.text for q in held])
         best = (torch.from_numpy(sought) @ vectors.T).argmax(1).tolist()
         hits = sum(held[b].evidence == q.evidence for b, q in zip(best, held, strict=True))
-        if self.step < self.recipe.early:  # nothing has been trained that stands in a prompt
+        if self.step <= self.recipe.early:  # nothing has been trained that stands in a prompt
             latents = [replace(one, tokens=one.tokens[:0]) for one in latents]
         others = latents[-1:] + latents[:-1]
         reader = (self.compressor.reader, asked) if self.recipe.weights.read else ()
@@ -236,7 +279,7 @@ class Trainer:
         nearest to 1 is taken.
         """
         compressor, held = self.compressor.eval(), self.corpus.held_out
-        latents = compressor.latents(encode_all(compressor, [q.evidence[0] for q in held], "evidence").code)
+        latents = self.latents(encode_all(compressor, [q.evidence[0] for q in held], "evidence").code)
         asked, _ = encode_questions(compressor, [q.text for q in held])
         found: dict[float, float] = {}
         for strength in STRENGTHS:
@@ -326,7 +369,7 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
     if recipe.retrieval_steps:
         distractors = random.Random(recipe.seed).sample(corpus.sentences, min(len(corpus.sentences), DISTRACTORS))
         fit = fit_retrieval(
-            compressor, corpus.natural, corpus.held_out, distractors, recipe.retrieval_steps, recipe.retrieval_rate
+            compressor, corpus.sought, corpus.held_out, distractors, recipe.retrieval_steps, recipe.retrieval_rate
         )
         (out / "retrieval.json").write_text(json.dumps(asdict(fit)) + "\n", encoding="utf-8")
     save_pretrained(compressor, base_identity, generator_identity, out / "memory")

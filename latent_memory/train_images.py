@@ -30,13 +30,15 @@ from torch.nn import functional as F
 from latent_memory import objectives
 from latent_memory.checkpoint import read_checkpoint, write_checkpoint
 from latent_memory.compressor import Compressor, encode, encode_questions
-from latent_memory.evaluate import exact_match
 from latent_memory.evaluate_images import MAX_TOKENS
+from latent_memory.evaluation.metrics import exact_match
 from latent_memory.generator import Generator, Reading
 from latent_memory.image_data import ImageQuestion, ImageSet, read_easy_vqa
 from latent_memory.image_model import TowerConfig, make_tower, save_vision
 from latent_memory.images import Picture, Vision, encode_images
 from latent_memory.pretrained import PACKAGED, load_compressor, load_generator
+from latent_memory.quantisation import rounded
+from latent_memory.reader import Latents
 from latent_memory.repeated_questions import RepeatedQuestions
 from latent_memory.train import RECONSTRUCT, run
 from tiers.errors import RecipeError
@@ -84,6 +86,7 @@ class ImageTraining(BaseModel):
         questions: Questions in a later step, each about an image of its own.
         distilled: Of them those that the teacher answers too.
         reconstructed: Captions in such a step that are given back.
+        rounded: Whether latents are read as they are stored, in two bits a number.
         temperature: Of the contrastive losses.
         steps: Optimiser steps.
         stop: Step at which the run ends, where that is before its schedule does.
@@ -107,6 +110,7 @@ class ImageTraining(BaseModel):
     questions: int = Field(default=24, ge=3)
     distilled: int = Field(default=6, ge=0)
     reconstructed: int = Field(default=3, ge=0)
+    rounded: bool = True
     temperature: float = Field(default=0.07, gt=0)
     steps: int = Field(default=1000, ge=1)
     stop: int | None = Field(default=None, ge=1)
@@ -252,13 +256,17 @@ class ImageTrainer:
             chosen.setdefault(question.image, question)
         return list(chosen.values())
 
+    def latents(self, codes: Tensor) -> list[Latents]:
+        """Codes (N, C) as they are read."""
+        return self.compressor.latents(rounded(codes, self.compressor.config) if self.recipe.rounded else codes)
+
     def losses(self, rng: random.Random) -> dict[str, Tensor]:
         """Every term of a later step's loss, unweighted."""
         weights, generator = self.recipe.weights, self.generator
         questions = self.draw(rng)
         images = [question.image for question in questions]
         encoded = self.vision.see(self.compressor, [self.data.pictures[i] for i in images])
-        latents = self.compressor.latents(encoded.code)
+        latents = self.latents(encoded.code)
         readings = [
             Reading(q.text, z, generator.answer_ids(q.answer), self.asked[q.text])
             for q, z in zip(questions, latents, strict=True)
@@ -269,7 +277,7 @@ class ImageTrainer:
         logits = generator.logits(states, self._head)
         found = {"answer": objectives.cross_entropy(logits, targets)}
         if weights.read:
-            change = generator.logits(generator.read(self.compressor.reader, states, readings), self._head)
+            change = generator.logits(generator.read(self.compressor.reader, states, readings).change, self._head)
             found["read"] = objectives.cross_entropy(logits + change, targets)
         if weights.distillation and self.recipe.distilled:
             found["distillation"] = self._distil(logits, readings[: self.recipe.distilled], captions)
@@ -343,7 +351,7 @@ class ImageTrainer:
             return {"held_out_words_at_1": self._hits(self._lexical(sums), self.words, images)}
         pictures = [self.data.pictures[i] for i in images]
         codes, vectors = map(torch.from_numpy, encode_images(self.compressor, self.vision, pictures))
-        latents = self.compressor.latents(codes)
+        latents = self.latents(codes)
         figures = {"held_out_caption_at_1": self._hits(vectors, self.vectors, images)}
         asked = self.data.about(images)
         chosen = random.Random(0).sample(asked, min(len(asked), LOOK))
@@ -422,7 +430,7 @@ def train_tower(
     torch.manual_seed(recipe.seed)
     vision = make_tower(compressor.base, compressor.tokenizer, recipe.tower)
     generator.model.set_attn_implementation("eager")  # twice as fast backward where most keys have no gradient
-    asked = RepeatedQuestions(generator.model, generator.tokenizer)
+    asked = RepeatedQuestions(generator)
     trainer: Any = ImageTrainer(recipe, compressor, asked, vision, sights(images, vision, recipe))
     run(trainer, out, resume)
     save_vision(vision, recipe.tower, memory, out / "vision")

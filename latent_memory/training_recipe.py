@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from latent_memory.compressor import CompressorConfig
 from latent_memory.data import Form
@@ -22,6 +22,9 @@ class DataSource(BaseModel):
         last: End, exclusive.
         questions: Whether its questions are trained on.
         sentences: Whether its passages' sentences are.
+        sought: Whether its questions say what they are about, so that their evidence can be found by them. Only such
+            questions are held out, and train the retrieval heads at the end.
+        times: How often its questions are asked for once that others are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +35,8 @@ class DataSource(BaseModel):
     last: int | None = None
     questions: bool = True
     sentences: bool = True
+    sought: bool = True
+    times: int = Field(default=1, ge=1)
 
 
 class Weights(BaseModel):
@@ -43,6 +48,7 @@ class Weights(BaseModel):
         distillation: The generator's own distribution when it reads the text.
         answer: The gold answer, from the latent as an input alone.
         read: The gold answer, with the reader's help.
+        pointing: The reader points at the slots that hold the answer's words.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +58,7 @@ class Weights(BaseModel):
     distillation: float = Field(default=1.0, ge=0)
     answer: float = Field(default=0.0, ge=0)
     read: float = Field(default=1.0, ge=0)
+    pointing: float = Field(default=0.5, ge=0)
 
 
 class MemoryTraining(BaseModel):
@@ -62,6 +69,7 @@ class MemoryTraining(BaseModel):
         generator_model: The frozen generator.
         data: Folder of the sources, from the working folder.
         sources: What is read of it.
+        unlike: Sets to report on. What shares `corpus.SHARED_WORDS` words in a row with them isn't trained on.
         python_documentation: Whether sentences of the running Python's documentation are compressed too.
         drafted: Sentences about which the generator drafts a question, for training.
         held_out: Natural questions that are never trained on; their loss is what choices rest on.
@@ -69,12 +77,14 @@ class MemoryTraining(BaseModel):
         weights: Weights of the terms of the loss.
         parts: Parts of a batch; gradients are averaged over them, and each process computes some of them.
         early: First steps that train slots and reader alone, on what frozen models say without evidence.
+        pointed: The first of these, which learn where answers stand and nothing else: the cheapest ones.
         early_rate: Peak learning rate of these steps.
         early_questions: Natural questions in a part of such a step.
         natural: Natural questions in a part.
         cloze: Questions in a part that are made from sentences.
         distilled: Natural questions in a part that the teacher answers.
-        distracted: Share of questions that are read with one or two further pieces of evidence beside their own.
+        distracted: Share of questions that are read with two further pieces of evidence beside their own.
+        rounded: Whether latents are read as they are stored, in two bits a number.
         early_distilled: Whether such a step also learns from the teacher.
         reconstructed: Evidence in a part that is reconstructed.
         reconstructed_tokens: Tokens of it that are scored.
@@ -85,7 +95,7 @@ class MemoryTraining(BaseModel):
         start: Folder of a trained compressor to go on from, with a fresh optimiser.
         steps: Optimiser steps of the learning rate's schedule.
         stop: Step at which the run ends, where that is before its schedule does.
-        warmup: Steps of linear warm-up; a cosine follows. Both come twice where there are early steps.
+        warmup: Steps of linear warm-up; a cosine follows. Both come anew in each part of the run.
         head_rate: Peak learning rate of the heads, the pooling and the memory token.
         lora_rate: Peak learning rate of the adapters.
         weight_decay: AdamW's.
@@ -105,6 +115,7 @@ class MemoryTraining(BaseModel):
     generator_model: str
     data: Path
     sources: tuple[DataSource, ...] = Field(min_length=1)
+    unlike: tuple[DataSource, ...] = ()
     python_documentation: bool = True
     drafted: int = Field(default=0, ge=0)
     held_out: int = Field(default=120, ge=0)
@@ -112,12 +123,14 @@ class MemoryTraining(BaseModel):
     weights: Weights = Weights()
     parts: int = Field(default=1, ge=1)
     early: int = Field(default=0, ge=0)
+    pointed: int = Field(default=0, ge=0)
     early_rate: float = Field(default=1e-3, gt=0)
     early_questions: int = Field(default=32, ge=1)
     natural: int = Field(default=6, ge=0)
     cloze: int = Field(default=10, ge=0)
     distilled: int = Field(default=4, ge=0)
     distracted: float = Field(default=0.25, ge=0, le=1)
+    rounded: bool = True
     early_distilled: bool = False
     reconstructed: int = Field(default=4, ge=0)
     reconstructed_tokens: int = Field(default=32, ge=1)
@@ -140,6 +153,12 @@ class MemoryTraining(BaseModel):
     checkpoint_every: int = Field(default=100, ge=1)
     seed: int = 0
     dtype: str = "bfloat16"
+
+    @model_validator(mode="after")
+    def _pointed_are_early(self) -> MemoryTraining:
+        if self.pointed and (self.pointed > self.early or not self.weights.pointing):
+            raise ValueError("`pointed` steps are the first of the `early` ones, and need a weight for `pointing`")
+        return self
 
 
 def load_recipe(path: Path) -> MemoryTraining:

@@ -213,16 +213,18 @@ def search(
 @app.command()
 def add(
     output: Annotated[str, typer.Argument(metavar="DIR", help="A memory; it is made where there is none.")],
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="JSONL or Parquet, with a column `text`.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="JSONL, Parquet (column `text`), images.")],
     tag: Annotated[str | None, typer.Option(help="A name for what the memory is then.")] = None,
+    vision: Annotated[Path | None, typer.Option(metavar="DIR", help="A trained vision tower, for images.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compress documents into a memory of their own, without a recipe; what is in it already is not done again."""
+    from latent_memory.image_model import PACKAGED_VISION
     from pipelines.add_documents import add_files
     from tiers.llm.models import default_models
 
     with _failing_well():
-        added = add_files(output, files, default_models(), tag)
+        added = add_files(output, files, default_models(), tag, vision or PACKAGED_VISION)
     if as_json:
         _print_json(added)
     else:
@@ -284,17 +286,23 @@ def train_memory(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as configs/memory_text.yaml.")],
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints, metrics, and the compressor.")],
 ) -> None:
-    """Train a compressor, or a vision tower where the recipe names images, going on from the last checkpoint."""
+    """Train a compressor, or a vision tower where the recipe names images, going on from the last checkpoint.
+
+    Metrics are in `metrics.jsonl`; `losses.svg` and `held_out.svg` show them.
+    """
     from latent_memory.train import train
     from latent_memory.train_images import load_image_recipe, names_images, train_images
     from latent_memory.training_recipe import load_recipe
+    from pipelines.training_plots import plot_metrics
     from tiers.llm.models import default_models
 
     with _failing_well():
         if names_images(recipe):
-            typer.echo(f"trained: {train_images(load_image_recipe(recipe), folder, models=default_models())}")
-            return
-        typer.echo(f"trained: {train(load_recipe(recipe), folder, models=default_models())}")
+            trained = train_images(load_image_recipe(recipe), folder, models=default_models())
+        else:
+            trained = train(load_recipe(recipe), folder, models=default_models())
+        plot_metrics(folder)
+    typer.echo(f"trained: {trained}")
 
 
 @app.command("eval")

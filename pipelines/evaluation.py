@@ -244,8 +244,8 @@ def train_xrag(
     from tiers.llm.models import default_models, load_causal_lm
 
     read = load_recipe(recipe)
-    questions, texts = read_sources(read)
-    questions += read_drafted(drafted) if drafted else []
+    asked, texts = read_sources(read)
+    questions = [*asked, *(read_drafted(drafted) if drafted else [])]
     model, tokenizer = load_causal_lm(read.generator_model, default_models(), dtype=read.dtype)
     training = xrag.XRagTraining(seed=read.seed) if steps is None else xrag.XRagTraining(seed=read.seed, steps=steps)
     encode = SentenceEncoder(default_models()).encode

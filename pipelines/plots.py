@@ -182,6 +182,53 @@ def scatter(points: Sequence[Point], title: str, across: str, up: str, height: i
     return _svg(max([floor + 42, *(below + 8 for _, below in taken)]), title, parts)
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a figure went.
+
+    Attributes:
+        name: What stands at its end.
+        points: (x, y) pairs from left to right, each at least 0.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+def courses(lines: Sequence[Course], title: str, across: str, height: int = 240) -> str:
+    """Lines over common axes that begin at 0.
+
+    Args:
+        lines: Without empty ones.
+        title: What it shows, for those who do not see it.
+        across: Name of the axis from left to right.
+        height: Of the plot, in pixels.
+    """
+    most, top = (max((point[axis] for line in lines for point in line.points), default=1) or 1 for axis in (0, 1))
+    floor = 12 + height
+
+    def level(y: float) -> float:
+        return floor - height * y / top
+
+    parts = []
+    for step in range(5):
+        y = level(top * step / 4)
+        parts.append(f'<line x1="8%" x2="84%" y1="{y:.1f}" y2="{y:.1f}" class="{"grid" if step else "axis"}"/>')
+        parts.append(f'<text x="7.4%" y="{y + 4:.1f}" class="tick end">{top * step / 4:.3g}</text>')
+        parts.append(_label(0.08 + 0.76 * step / 4, floor + 16, f"{most * step / 4:,.0f}", "tick"))
+    parts.append(_label(0.46, floor + 34, across, "tick"))
+    below = -math.inf
+    for number, line in enumerate(sorted(lines, key=lambda line: -line.points[-1][1])):
+        drawn = " ".join(f"{1000 * x / most:.1f},{level(y):.1f}" for x, y in line.points)
+        below = max(level(line.points[-1][1]) + 4, below + 14)
+        parts.append(
+            f'<svg x="8%" width="76%" height="{floor}" viewBox="0 0 1000 {floor}" preserveAspectRatio="none">'
+            f'<polyline points="{drawn}" class="course-{number % 4}" vector-effect="non-scaling-stroke"/></svg>'
+            f'<text x="85%" y="{below:.1f}" class="point">{escape(line.name)}</text>'
+        )
+    return _svg(floor + 40, title, parts)
+
+
 def standalone(plot: str) -> str:
     """A plot as a file of its own, with the colours that the page would give it."""
     return plot.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", f">{_STYLE}", 1)
@@ -189,7 +236,9 @@ def standalone(plot: str) -> str:
 
 _STYLE = (
     "<style>svg{background:#fdfdfc;fill:#1c1d1f;font:13px sans-serif}.tick{fill:#65686d;font-size:12px}"
-    ".end{text-anchor:end}.axis{stroke:#65686d}.grid{stroke:#e4e4e0}.keep{fill:#2b6a8c}.point{font-size:12px}</style>"
+    ".end{text-anchor:end}.axis{stroke:#65686d}.grid{stroke:#e4e4e0}.keep{fill:#2b6a8c}.point{font-size:12px}"
+    "polyline{fill:none;stroke-width:1.5}.course-0{stroke:#2b6a8c}.course-1{stroke:#b4552d}.course-2{stroke:#5b7d3a}"
+    ".course-3{stroke:#7a5c99}</style>"
 )
 
 

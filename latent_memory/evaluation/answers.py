@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -97,33 +96,3 @@ def _reading(
     answer: tuple[int, ...] = (),
 ) -> Reading:
     return Reading(questions[at].text, contexts[at], answer, None if asked is None else asked[at])
-
-
-class QuestionsOnce(Generator):
-    """A generator that runs questions once, however many contexts they are then read with.
-
-    A question stands in front of its context, so that its keys and values are the same for every method.
-    """
-
-    def __init__(self, generator: Generator) -> None:
-        vars(self).update(vars(generator))
-        self._kept: dict[str, int] = {}
-        self._keys: tuple[Any, Tensor] | None = None
-
-    def keep(self, questions: Sequence[str]) -> None:
-        """Runs questions and holds on to what they give, in place of those before."""
-        different = list(dict.fromkeys(questions))
-        self._keys = super()._run_questions(different)
-        self._kept = {question: row for row, question in enumerate(different)}
-
-    def _run_questions(self, questions: Sequence[str]) -> tuple[Any, Tensor]:
-        from transformers import DynamicCache
-
-        if self._keys is None or any(question not in self._kept for question in questions):
-            self.keep(questions)
-        assert self._keys is not None
-        rows = torch.tensor([self._kept[question] for question in questions])
-        (kept, mask), cache = self._keys, DynamicCache()
-        for number, layer in enumerate(kept.layers):
-            cache.update(layer.keys[rows], layer.values[rows], number)
-        return cache, mask[rows]

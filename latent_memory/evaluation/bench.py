@@ -68,7 +68,7 @@ class Stored:
     """Latents and vectors of evidence as a memory stores them.
 
     Attributes:
-        codes: Packed, (N, C / 2).
+        codes: Packed, (N, C / 4).
         scales: float32, (N,).
         vectors: (N, R).
     """
@@ -80,7 +80,7 @@ class Stored:
     def latents(self, compressor: Compressor, rows: Sequence[int]) -> Latents:
         """The latents of some evidence, one after the other."""
         chosen = list(rows)
-        values = dequantise(self.codes[chosen], self.scales[chosen])
+        values = dequantise(self.codes[chosen], self.scales[chosen], compressor.config)
         with torch.inference_mode():
             return together(compressor.latents(torch.from_numpy(values)))
 
@@ -93,7 +93,7 @@ class Stored:
 def store(compressor: Compressor, texts: Sequence[str]) -> Stored:
     """Compresses texts into what a memory would store."""
     codes, vectors = encode(compressor, texts, "evidence")
-    return Stored(*quantise(codes), vectors)
+    return Stored(*quantise(codes, compressor.config), vectors)
 
 
 def read_memory(memory: LatentMemory) -> tuple[list[str], Stored]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latent_memory.compressor import encode, together
 from latent_memory.evaluation.bench import Bench, Search
 from latent_memory.evaluation.pruning import most_informative
 from latent_memory.generator import Reading
@@ -111,6 +112,14 @@ def gold_latents(bench: Bench, at: int) -> Tensor | Latents | None:
     return bench.corpus.latents(bench.own[at])
 
 
+def gold_latents_exact(bench: Bench, at: int) -> Tensor | Latents | None:
+    """The latents of the gold evidence before they are rounded to what is stored: what rounding takes."""
+    compressor = bench.corpus.models.compressor
+    codes, _ = encode(compressor, [bench.corpus.texts[row] for row in bench.own[at]], "evidence")
+    with torch.inference_mode():
+        return together(compressor.latents(torch.from_numpy(codes)))
+
+
 def shuffled_latents(bench: Bench, at: int) -> Tensor | Latents | None:
     """The latents of another question's gold evidence: what a latent does as a mere prompt."""
     return bench.corpus.latents(bench.own[bench.others[at]])
@@ -158,6 +167,7 @@ METHODS: dict[str, Method] = {
         hybrid_latents, ("bm25", "vector", "latent"), ("bm25", "compressor"), "hybrid", reads=True
     ),
     "gold-latents": Method(gold_latents, ("latent",), ("compressor",), reads=True, needs="evidence"),
+    "gold-latents-exact": Method(gold_latents_exact, (), ("compressor",), reads=True, needs="evidence"),
     "shuffled-latents": Method(shuffled_latents, ("latent",), ("compressor",), reads=True, needs="evidence"),
     "gold-latents-unread": Method(gold_latents, ("latent",), ("compressor",), needs="evidence"),
     "pruned": Method(pruned, ("text", "vector"), ("compressor", "pruning"), "latent"),

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from latent_memory.data import Question
-from latent_memory.evaluation.answers import BATCH, QuestionsOnce, answer_all, answer_loss
+from latent_memory.evaluation.answers import BATCH, answer_all, answer_loss
 from latent_memory.evaluation.bench import Bench, Corpus, Search
 from latent_memory.evaluation.methods import METHODS, Method
 from latent_memory.evaluation.metrics import bootstrap, holds_answer, recall
-from latent_memory.generator import Reading
+from latent_memory.generator import Generator, Reading
 from latent_memory.reader import Asked, Reader
+from latent_memory.repeated_questions import RepeatedQuestions
 from tiers.errors import ModelError, SourceError
 
 SCORED = ("closed-book", "gold-raw", "latents", "gold-latents", "gold-latents-unread", "shuffled-latents", "xrag")
@@ -141,19 +142,18 @@ def _searches(methods: Sequence[str]) -> list[Search]:
 
 def _answer(bench: Bench, methods: Sequence[str], tell: Callable[[str], None]) -> dict[str, list[dict[str, Any]]]:
     """A row for each method and question, in the order of the questions; each question is run once for all methods."""
-    generator = QuestionsOnce(bench.generator)
     found: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in methods}
-    order = sorted(range(len(bench.questions)), key=lambda i: len(generator.token_ids(bench.questions[i].text)))
+    order = sorted(range(len(bench.questions)), key=lambda i: len(bench.generator.token_ids(bench.questions[i].text)))
     for begin in range(0, len(order), BATCH):
         part = order[begin : begin + BATCH]
-        generator.keep([bench.questions[at].text for at in part])
+        generator = RepeatedQuestions(bench.generator)
         for name in methods:
             tell(f"{begin + len(part)} of {len(order)} questions: {name}")
             found[name].update(zip(part, _answer_part(bench, generator, name, part), strict=True))
     return {name: [rows[at] for at in range(len(order))] for name, rows in found.items()}
 
 
-def _answer_part(bench: Bench, generator: QuestionsOnce, name: str, part: list[int]) -> list[dict[str, Any]]:
+def _answer_part(bench: Bench, generator: Generator, name: str, part: list[int]) -> list[dict[str, Any]]:
     method, questions = METHODS[name], [bench.questions[at] for at in part]
     contexts = [method.context(bench, at) for at in part]
     reader, asked = _help(bench, method, part)

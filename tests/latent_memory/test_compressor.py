@@ -25,7 +25,9 @@ def test_latents_have_one_norm_and_vectors_unit_norm(compressor: Compressor) -> 
     assert vectors.shape == (3, 16)
     latents = compressor.latents(torch.from_numpy(codes))
     assert [len(one) for one in latents] == [1] * 3
-    assert [one.tokens.norm().item() for one in latents] == pytest.approx([2.0] * 3, rel=1e-4)
+    assert [one.tokens.norm().item() for one in latents] == pytest.approx(
+        [compressor.log_norm.exp().item()] * 3, rel=1e-4
+    )
     assert all(one.slots.shape == (4, 8) for one in latents)
     assert (vectors**2).sum(1) == pytest.approx([1.0] * 3, rel=1e-4)
 

@@ -3,6 +3,8 @@ import json
 import random
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from latent_memory.data import Form, cloze, python_sentences, read_passages, read_questions, read_sentences, sentences
@@ -198,3 +200,78 @@ def test_the_python_documentation_is_prose_and_stable() -> None:
     assert len(found) > 2000
     assert found == python_sentences()
     assert all(5 <= len(sentence.split()) <= 60 for sentence in found)
+
+
+def _qamr(tmp_path: Path, *rows: str, sentences: str = "") -> Path:
+    folder = tmp_path / "filtered"
+    folder.mkdir(exist_ok=True)
+    (tmp_path / "wiki-sentences.tsv").write_text(sentences or "w:1\tBob -LRB- 9 -RRB- said `` no '' to Eve 's cat .\n")
+    path = folder / "dev.tsv"
+    path.write_text("".join(f"{row}\n" for row in rows))
+    return path
+
+
+def test_qamr_gives_questions_whose_answers_stand_in_a_sentence(tmp_path: Path) -> None:
+    rows = [
+        "w:1\t0\t7\t0\t0\tWho said no?\t0\t3:0\t4:0 1",
+        "w:1\t0\t7\t1\t0\tWho is he?\t0\t3:0\t4:0",  # the same answer again
+        "w:1\t9\t7\t2\t9\tWhose cat?\t9 10\t3:9\t4:9 10",
+        "w:1\t9\t7\t3\t9\tWhat is split?\t0 9\t3:0\t4:9",
+        "w:1\t9\t7\t4\t9\tWhat do they disagree on?\t11\t3:11\t4:0",
+    ]
+    found = read_questions(_qamr(tmp_path, *rows), "qamr")
+    sentence = "Bob (9) said “no” to Eve's cat."
+    assert [(q.text, q.answers, q.evidence) for q in found] == [
+        ("Who said no?", ("Bob",), (sentence,)),
+        ("Whose cat?", ("Eve's",), (sentence,)),
+    ]
+    assert read_sentences(tmp_path / "filtered" / "dev.tsv", "qamr") == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("w:1\t0\t7", "line 1"),
+        ("w:2\t0\t7\t0\t0\tWho?\t0\t3:0\t4:0", "KeyError"),
+        ("w:1\t0\t7\t0\t0\tWho?\tx\t3:0\t4:0", "ValueError"),
+        ("w:1\t0\t7\t0\t0\tWho?\t99\t3:0\t4:0", "token"),
+        ("w:1\t0\t7\t0\t0\tWho?\t\t3:0\t4:0", "IndexError"),
+    ],
+)
+def test_a_row_that_is_not_qamr_is_named(tmp_path: Path, row: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        read_questions(_qamr(tmp_path, row), "qamr")
+
+
+def test_qamr_without_its_sentences_is_an_error(tmp_path: Path) -> None:
+    path = _qamr(tmp_path, "w:1\t0\t7\t0\t0\tWho?\t0\t3:0\t4:0")
+    (tmp_path / "wiki-sentences.tsv").unlink()
+    with pytest.raises(SourceError, match="sentences of a QAMR set are missing"):
+        read_questions(path, "qamr")
+
+
+def test_verified_claims_of_a_release_are_questions(tmp_path: Path) -> None:
+    rows = [
+        {"text": "It was built in 1889.", "evidence.context": "Tower", "claim.status": "verified"},
+        {"text": "It is high.", "evidence.context": None, "claim.status": "refuted"},
+        {"text": "It stands.", "evidence.context": None, "claim.status": "unverified"},
+    ]
+    asked = [("When was it built?", "1889"), ("Is it low?", "yes"), (None, None)]
+    table = pa.Table.from_pylist(
+        [row | {"claim.question": q, "claim.answer": a} for row, (q, a) in zip(rows, asked, strict=True)]
+    )
+    (tmp_path / "data").mkdir()
+    pq.write_table(table, tmp_path / "data" / "train-00000-of-00001.parquet")
+    found = read_questions(tmp_path, "claims")
+    assert [(q.text, q.answers, q.evidence) for q in found] == [
+        ("When was it built?", ("1889",), ("Tower: It was built in 1889.",))
+    ]
+    assert read_sentences(tmp_path, "claims") == ["Tower: It was built in 1889.", "It is high.", "It stands."]
+
+
+def test_what_is_no_release_of_l4_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="tierline release L4"):
+        read_questions(tmp_path / "gone", "claims")
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match="no release of L4"):
+        read_questions(tmp_path / "a.parquet", "claims")

@@ -120,11 +120,11 @@ def test_in_invariant_batches_every_bit_is_that_of_a_reading_alone(grouped: Gene
         Reading(
             "Why? " * number,
             Latents(torch.randn(n, 256), torch.randn(4 * n, 16), 4) if (n := number % 5) else None,
-            asked=Asked(torch.randn(number, 16), torch.rand(number).softmax(0)),
+            asked=Asked(torch.randn(number, 16), torch.randn(number, 32), torch.rand(number).softmax(0)),
         )
         for number in range(1, 20)
     ]
-    reader = Reader(256, 16, ReaderConfig(size=32, heads=2))
+    reader = Reader(256, 16, 32, ReaderConfig(size=32, heads=2))
     torch.nn.init.normal_(reader.hint.weight, std=0.1)
     for second in (None, reader.requires_grad_(False).eval()):
         together = list(grouped.stream(readings, second, max_tokens=8, invariant=True))[-1]

@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latent_memory.compressor import Compressor
+from latent_memory.compressor import Compressor, encode
 from latent_memory.image_data import decode, read_easy_vqa
-from latent_memory.image_evidence import image_rows
-from latent_memory.image_model import TowerConfig, make_tower
+from latent_memory.image_evidence import encode_items, image_items
+from latent_memory.image_model import TowerConfig, make_tower, save_vision
 from latent_memory.images import Vision, encode_images
+from latent_memory.memory import LatentMemory
+from latent_memory.pretrained import load_compressor
 from tiers.document import child_id, documents
 from tiers.errors import SourceError
 
 pytest.importorskip("PIL")
+
+TOWER = TowerConfig(size=8, patch=2, hidden=16, layers=1, heads=2, joined=2, place="<|im_start|>")
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -39,8 +43,7 @@ def pixels() -> np.ndarray:
 
 @pytest.fixture
 def vision(compressor: Compressor) -> Vision:
-    tower = TowerConfig(size=8, patch=2, hidden=16, layers=1, heads=2, joined=2, place="<|im_start|>")
-    return make_tower(compressor.base, compressor.tokenizer, tower).eval()
+    return make_tower(compressor.base, compressor.tokenizer, TOWER).eval()
 
 
 def _document(tmp_path: Path, pixels: np.ndarray, **medium: str) -> dict[str, Any]:
@@ -53,26 +56,28 @@ def _document(tmp_path: Path, pixels: np.ndarray, **medium: str) -> dict[str, An
     return documents([row]).to_pylist()[0]
 
 
-def test_an_image_becomes_a_row_with_its_caption_as_text(
+def test_an_image_becomes_a_document_with_its_caption_as_text(tmp_path: Path, pixels: np.ndarray) -> None:
+    document = _document(tmp_path, pixels)
+    (item,) = image_items(document, tmp_path)
+    assert item == document | {
+        "id": child_id(document["id"], "image", 1), "kind": "image", "text": "A cat.", "source": "a.png",
+        "image": (tmp_path / "a.png").read_bytes(),
+    }  # fmt: skip
+    (absolute,) = image_items(_document(tmp_path, pixels, uri=(tmp_path / "a.png").as_uri()))
+    assert absolute["image"] == item["image"]
+
+
+def test_a_captioned_image_is_found_by_its_caption_and_another_by_itself(
     tmp_path: Path, pixels: np.ndarray, vision: Vision, compressor: Compressor
 ) -> None:
-    document = _document(tmp_path, pixels)
-    (row,) = image_rows(document, vision, "L4", tmp_path)
-    picture = row.pop("picture")
-    assert row == {
-        "evidence_id": child_id(document["id"], "image", 1), "documents": ["p"], "kind": "image", "text": "A cat.",
-        "source": "a.png", "status": "unverified", "tier": "L4",
-    }  # fmt: skip
-    expected = vision.prepare(pixels, "A cat.")
-    assert picture.ids == expected.ids
-    assert (picture.pixels["pixel_values"] == expected.pixels["pixel_values"]).all()
-    latents, vectors = encode_images(compressor, vision, [picture])
-    assert (latents.shape, vectors.shape) == ((1, 32), (1, 16))
-
-
-def test_a_file_address_is_read_too(tmp_path: Path, pixels: np.ndarray, vision: Vision) -> None:
-    document = _document(tmp_path, pixels, uri=(tmp_path / "a.png").as_uri())
-    assert len(image_rows(document, vision)) == 1
+    said, silent = (image_items(_document(tmp_path, pixels, caption=text), tmp_path)[0] for text in ("A cat.", ""))
+    codes, vectors = encode_items([said, silent], vision, compressor)
+    expected = [encode_images(compressor, vision, [vision.prepare(pixels, text)]) for text in ("A cat.", "")]
+    assert np.array_equal(codes, np.concatenate([code for code, _ in expected]))
+    assert np.array_equal(vectors[1], expected[1][1][0])
+    assert np.array_equal(vectors[0], encode(compressor, ["A cat."], "evidence")[1][0])
+    alone = encode_items([silent], vision, compressor)
+    assert np.array_equal(alone[0][0], codes[1])
 
 
 @pytest.mark.parametrize(
@@ -84,10 +89,10 @@ def test_a_file_address_is_read_too(tmp_path: Path, pixels: np.ndarray, vision: 
     ],
 )
 def test_an_image_that_is_not_the_recorded_one_is_an_error(
-    tmp_path: Path, pixels: np.ndarray, vision: Vision, medium: dict[str, str], message: str
+    tmp_path: Path, pixels: np.ndarray, medium: dict[str, str], message: str
 ) -> None:
     with pytest.raises(SourceError, match=message):
-        image_rows(_document(tmp_path, pixels, **medium), vision, root=tmp_path)
+        image_items(_document(tmp_path, pixels, **medium), tmp_path)
 
 
 def test_what_is_no_image_is_named() -> None:
@@ -114,3 +119,19 @@ def test_easy_vqa_is_read_from_its_wheel_and_from_a_folder(tmp_path: Path, pixel
     assert (images.pixels[1] == pixels + 1).all()
     with pytest.raises(SourceError, match="pip download"):
         read_easy_vqa(root, "train")
+
+
+def test_a_memory_holds_a_document_and_its_image(tmp_path: Path, pixels: np.ndarray, trained: Path) -> None:
+    compressor = load_compressor(trained)
+    tower = make_tower(compressor.base, compressor.tokenizer, TOWER).eval()
+    save_vision(tower, TOWER, trained, tmp_path / "tower")
+    document = documents([_document(tmp_path, pixels, caption="A cat.") | {"parents": ["0" * 32]}])
+    memory = LatentMemory.create(tmp_path / "memory", trained)
+    assert memory.add(document, vision=tmp_path / "tower", root=tmp_path) == 2
+    rows = {row["kind"]: row for row in memory.read().to_pylist()}
+    assert (rows["image"]["text"], rows["image"]["source"]) == ("A cat.", "a.png")
+    assert rows["image"]["documents"] == rows["text"]["documents"]
+    first = memory.read().sort_by("kind")
+    memory.add(document, vision=tmp_path / "tower", root=tmp_path)
+    assert memory.read().sort_by("kind").equals(first)
+    assert {evidence.text for evidence in memory.search("Is there a cat?", k=2)} == {"Cats.", "A cat."}

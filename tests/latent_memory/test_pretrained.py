@@ -7,7 +7,7 @@ import torch
 
 from latent_memory.compressor import encode, encode_questions
 from latent_memory.data import Question
-from latent_memory.evaluate import answer_loss
+from latent_memory.evaluation.answers import answer_loss
 from latent_memory.pretrained import PACKAGED, load_compressor, load_generator, model_identity, read_manifest
 from latent_memory.quantisation import dequantise, quantise
 from latent_memory.reader import Reader
@@ -68,7 +68,9 @@ def test_the_packaged_memory_is_read_and_found(memory_models: Path) -> None:
     assert (sought @ vectors.T).argmax(1).tolist() == list(range(len(FACTS)))
     questions = [Question(q, (a,), (text,)) for (q, text), a in zip(FACTS.items(), ANSWERS, strict=True)]
     with torch.inference_mode():
-        contexts = compressor.latents(torch.from_numpy(dequantise(*quantise(codes))))
+        contexts = compressor.latents(
+            torch.from_numpy(dequantise(*quantise(codes, compressor.config), compressor.config))
+        )
 
     def loss(shift: int, reader: Reader | None) -> float:
         return fmean(answer_loss(generator, questions, contexts[shift:] + contexts[:shift], reader, asked))

@@ -34,8 +34,13 @@ def _slots_of(compressor: Compressor, ids: list[int]) -> Latents:
     return Latents(torch.zeros(1, embedding.shape[1]), slots, len(slots))
 
 
+def _asked(compressor: Compressor, word: Tensor) -> Asked:
+    """A question of one word (1, W)."""
+    return Asked(word, torch.zeros(1, compressor.memory_token.shape[0]), torch.ones(1))
+
+
 def _nothing_asked(compressor: Compressor) -> Asked:
-    return Asked(torch.zeros(1, compressor.config.slot_size), torch.ones(1))
+    return _asked(compressor, torch.zeros(1, compressor.config.slot_size))
 
 
 def _first(count: int, hidden: int) -> Said:
@@ -45,7 +50,7 @@ def _first(count: int, hidden: int) -> Said:
 def test_an_untrained_reader_makes_the_words_of_a_latent_likelier(ready: Compressor, generator: Generator) -> None:
     ids = [5, 90, 120, 33]
     look = ready.reader.look([_slots_of(ready, ids)], [_nothing_asked(ready)])
-    change = ready.reader(torch.zeros(1, generator.hidden), look, torch.tensor([0]), _first(1, generator.hidden))
+    change = ready.reader(torch.zeros(1, generator.hidden), look, torch.tensor([0]), _first(1, generator.hidden)).change
     ranks = generator.logits(change, generator.embedding)[0].argsort(descending=True).argsort()
     assert float(ranks[ids].float().mean()) < 0.35 * len(
         ranks
@@ -62,8 +67,8 @@ def test_a_word_that_was_begun_goes_on(ready: Compressor, generator: Generator) 
     latents = Latents(torch.zeros(1, embedding.shape[1]), slots[0], slots.shape[1])
     look = ready.reader.look([latents], [_nothing_asked(ready)])
     said = Said(generator.embedding[[5]], torch.tensor([0]), torch.tensor([False]))
-    change = ready.reader(torch.zeros(1, generator.hidden), look, torch.tensor([0]), said)
-    fresh = ready.reader(torch.zeros(1, generator.hidden), look, torch.tensor([0]), _first(1, generator.hidden))
+    change = ready.reader(torch.zeros(1, generator.hidden), look, torch.tensor([0]), said).change
+    fresh = ready.reader(torch.zeros(1, generator.hidden), look, torch.tensor([0]), _first(1, generator.hidden)).change
     logits, before = (generator.logits(x, generator.embedding)[0] for x in (change, fresh))
     assert (logits - before)[90] > (logits - before)[5]
 
@@ -71,7 +76,7 @@ def test_a_word_that_was_begun_goes_on(ready: Compressor, generator: Generator) 
 def test_a_slot_beside_the_words_of_the_question_counts_more_than_theirs(ready: Compressor) -> None:
     embedding = ready.base.get_input_embeddings().weight
     latents = _slots_of(ready, [5, 90, 120, 33])
-    asked = Asked(ready.slots.spelled(embedding[[90]]), torch.ones(1))
+    asked = _asked(ready, ready.slots.spelled(embedding[[90]]))
     whole = ready.reader.look([latents], [asked]).matches[0, :, 0]
     assert int(whole.argmax()) == 1
     points = ready.reader.points[0]
@@ -85,14 +90,14 @@ def test_evidence_has_edges(ready: Compressor) -> None:
     """The first slot of a piece is no neighbour of the last one of the piece before."""
     embedding = ready.base.get_input_embeddings().weight
     pieces = [_slots_of(ready, [5, 90, 120, 33]), _slots_of(ready, [7, 8, 9, 10])]
-    asked = Asked(ready.slots.spelled(embedding[[33]]), torch.ones(1))
+    asked = _asked(ready, ready.slots.spelled(embedding[[33]]))
     alone = ready.reader.look(pieces[1:], [asked]).matches
     assert torch.allclose(ready.reader.look([together(pieces)], [asked]).matches[:, 4:], alone, atol=1e-6)
 
 
 def _changes(reader: Reader, states: Tensor, contexts: list[Latents], asked: list[Asked]) -> Tensor:
     look = reader.look(contexts, asked)
-    return reader(states, look, torch.arange(len(states)), _first(len(states), states.shape[1]))
+    return reader(states, look, torch.arange(len(states)), _first(len(states), states.shape[1])).change
 
 
 def test_a_reading_does_not_depend_on_its_batch(ready: Compressor, generator: Generator) -> None:

@@ -2,17 +2,19 @@ import json
 import random
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from latent_memory.compressor import encode_questions, together
-from latent_memory.corpus import choose_contexts, confusing, draw
+from latent_memory.corpus import choose_contexts, confusing, draw, read_corpus
 from latent_memory.data import Question
-from latent_memory.generator import Reading
+from latent_memory.generator import Generator, Reading
 from latent_memory.pretrained import load_compressor, read_manifest
 from latent_memory.train import Trainer, train
 from latent_memory.training_recipe import MemoryTraining, Weights, load_recipe
@@ -88,10 +90,16 @@ def test_a_resumed_run_has_the_losses_and_the_weights_of_an_unbroken_one(
 @pytest.mark.parametrize("term", ["answer", "read", "reconstruction", "distillation", "contrastive"])
 def test_training_on_a_term_lowers_it(recipe: MemoryTraining, tmp_path: Path, term: str) -> None:
     weights = Weights.model_validate({name: float(name == term) for name in Weights.model_fields})
-    rate = 3e-2 if term == "answer" else 1e-2  # so little of a random generator's logits depends on one embedding
-    same = {"natural": 4, "cloze": 0, "reconstructed": 4, "distracted": 0.0}  # every batch holds all there is
+    rate = 1e-3 if term == "answer" else 1e-2  # so little of a random generator depends on one embedding
+    same = {
+        "natural": 4,
+        "cloze": 0,
+        "reconstructed": 4,
+        "distracted": 0.0,
+        "rounded": False,
+    }  # every batch holds all there is
     alone = recipe.model_copy(
-        update={**same, "weights": weights, "steps": 20, "head_rate": rate, "checkpoint_every": 20}
+        update={**same, "weights": weights, "steps": 40, "head_rate": rate, "checkpoint_every": 40}
     )
     folder = train(alone, tmp_path / "out")
     rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
@@ -112,6 +120,18 @@ def test_early_steps_train_slots_and_reader_alone_and_lower_their_loss(recipe: M
     rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     assert all(row.keys() >= {"read", "distillation"} and "answer" not in row for row in rows)
     assert sum(row["loss"] for row in rows[16:20]) < sum(row["loss"] for row in rows[:4])
+
+
+def test_the_first_early_steps_learn_where_answers_stand_alone(recipe: MemoryTraining, tmp_path: Path) -> None:
+    parts = {"early": 24, "pointed": 20, "early_questions": 4, "steps": 24, "early_rate": 3e-3, "warmup": 0}
+    changed = MemoryTraining.model_validate(recipe.model_dump() | parts)
+    train(changed, tmp_path / "out")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert ["read" in row for row in rows] == [False] * 20 + [True] * 4
+    assert sum(row["pointing"] for row in rows[16:20]) < sum(row["pointing"] for row in rows[:4])
+    for wrong in ({"early": 10}, {"weights": {"pointing": 0.0}}):
+        with pytest.raises(ValidationError, match="pointed"):
+            MemoryTraining.model_validate(recipe.model_dump() | parts | wrong)
 
 
 def test_the_learning_rate_has_a_schedule_for_each_part(recipe: MemoryTraining, tmp_path: Path) -> None:
@@ -143,7 +163,7 @@ def test_an_early_step_is_what_a_step_without_evidence_in_the_prompt_would_be(
     trainer.compressor.eval()
     batch = draw(trainer.corpus, trainer.recipe, 0)
     compressor, generator = trainer.compressor, trainer.generator
-    latents = compressor.latents(compressor(compressor.tokenize(batch.texts), "evidence").code)
+    latents = trainer.latents(compressor(compressor.tokenize(batch.texts), "evidence").code)
     asked, _ = encode_questions(compressor, [q.text for q in batch.questions])
     readings = []
     for question, context, one in zip(batch.questions, batch.contexts, asked, strict=True):
@@ -228,6 +248,30 @@ def test_hard_negatives_are_near_and_hold_no_answer(tiny_model: Path) -> None:
     assert texts[0] not in found
     assert texts[2] not in found
     assert set(found) == {texts[1], texts[3]}
+
+
+def test_what_the_sets_to_report_on_hold_is_left_out_and_sources_count_as_the_recipe_says(
+    recipe: MemoryTraining, tiny_model: Path, tmp_path: Path, generator: Generator
+) -> None:
+    report = {
+        "data": [{"paragraphs": [{"context": "Yes: the tower of Ada was built in 1800 beside a sea.", "qas": []}]}]
+    }
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    lines = [("s 1", "What is it ?", "3"), ("s 1", "Whose ?", "1")]
+    rows = [f"{key}\t3\t1\t0\t3\t{text}\t{answer}\t1:{answer}\t2:{answer}\n" for key, text, answer in lines]
+    (tmp_path / "qamr.tsv").write_text("".join(rows))
+    (tmp_path / "wiki-sentences.tsv").write_text("s 1\tAll Bob owns is hills .\n")
+    sources = [{"path": "qa.json", "form": "squad", "times": 2}, {"path": "qamr.tsv", "form": "qamr", "sought": False}]
+    changed = MemoryTraining.model_validate(
+        recipe.model_dump() | {"sources": sources, "unlike": [{"path": "report.json", "form": "squad"}]}
+    )
+    corpus = read_corpus(changed, make_compressor(tiny_model), generator, [])
+    assert not [text for text in corpus.sentences if "Ada" in text]  # eight words in a row are those of the report
+    assert len([text for text in corpus.sentences if "tower" in text]) == 5
+    assert len(corpus.held_out) == 2
+    assert len(corpus.sought) == 3
+    assert Counter(q.evidence[0].split()[0] for q in corpus.natural) == {"The": 2 * 3, "All": 2}
+    assert all("tower" in q.evidence[0] for q in [*corpus.held_out, *corpus.sought])
 
 
 def test_a_second_run_starts_from_the_weights_of_the_first(recipe: MemoryTraining, tmp_path: Path) -> None:

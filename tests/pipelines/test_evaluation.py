@@ -129,12 +129,12 @@ def test_all_methods_are_shown_and_every_answer_is_kept(tmp_path: Path, evaluate
     summary = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     answers = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
     assert [row["method"] for row in answers] == list(summary["methods"])
-    assert len(answers) == 15
+    assert len(answers) == 16
     assert all(name in result.stdout for name in summary["methods"])
     assert "F1 - closed-book" in " ".join(result.stdout.split())
     plot = ElementTree.parse(tmp_path / "out" / "f1_by_tokens.svg")
     points = plot.findall(".//{http://www.w3.org/2000/svg}circle")
-    assert len(points) == 15
+    assert len(points) == 16
 
 
 def test_a_memory_is_searched_in_place_of_a_corpus(tmp_path: Path, evaluate: Any, trained: Path) -> None:
