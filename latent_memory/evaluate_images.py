@@ -52,11 +52,8 @@ def evaluate_images(
     shown = sorted({question.image for question in questions})
     pictures = [vision.prepare(images.pixels[i], "") for i in shown]
     codes, vectors = encode_images(compressor, vision, pictures)
-    stored = dict(
-        zip(
-            shown, _latents(compressor, dequantise(*quantise(codes, compressor.config), compressor.config)), strict=True
-        )
-    )
+    kept = dequantise(*quantise(codes, compressor.config), compressor.config)
+    stored = dict(zip(shown, _latents(compressor, kept), strict=True))
     texts = sorted({question.text for question in questions})
     asked = dict(zip(texts, encode_questions(compressor, texts)[0], strict=True))
     said = [images.captions[question.image] for question in questions]

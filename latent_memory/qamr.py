@@ -2,7 +2,7 @@
 
 Michael, Stanovsky, He, Dagan and Zettlemoyer, "Crowdsourcing Question-Answer Meaning Representations" (NAACL 2018).
 The set (MIT) is two kinds of file: `filtered/*.tsv` with a question a row, and one with the sentences, in Penn Treebank
-tokens, two folders up or beside.
+tokens, beside it or one folder up.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class ImageTraining(BaseModel):
         questions: Questions in a later step, each about an image of its own.
         distilled: Of them those that the teacher answers too.
         reconstructed: Captions in such a step that are given back.
-        rounded: Whether latents are read as they are stored, in two bits a number.
+        rounded: Whether latents are read as they are stored, in the compressor's bits a number.
         temperature: Of the contrastive losses.
         steps: Optimiser steps.
         stop: Step at which the run ends, where that is before its schedule does.

@@ -84,7 +84,7 @@ class MemoryTraining(BaseModel):
         cloze: Questions in a part that are made from sentences.
         distilled: Natural questions in a part that the teacher answers.
         distracted: Share of questions that are read with two further pieces of evidence beside their own.
-        rounded: Whether latents are read as they are stored, in two bits a number.
+        rounded: Whether latents are read as they are stored, in the compressor's bits a number.
         early_distilled: Whether such a step also learns from the teacher.
         reconstructed: Evidence in a part that is reconstructed.
         reconstructed_tokens: Tokens of it that are scored.

@@ -68,7 +68,7 @@ class Stored:
     """Latents and vectors of evidence as a memory stores them.
 
     Attributes:
-        codes: Packed, (N, C / 4).
+        codes: Packed, (N, C bits / 8).
         scales: float32, (N,).
         vectors: (N, R).
     """
