@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from latent_memory.compressor import Compressor
     from latent_memory.generator import Generated, Generator, Reading
-    from latent_memory.reader import Asked, Latents, Reader
+    from latent_memory.reader import Latents, Reader
 
 TOGETHER = 16
 """Questions that are answered in one batch."""
@@ -76,10 +76,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Found:
-    """A question, as it is and as the reader knows it, and the rows that search gave for it, best first."""
+    """A question and the rows that search gave for it, best first."""
 
     question: str
-    asked: Asked
     rows: list[dict[str, Any]]
 
 
@@ -152,11 +151,10 @@ def reading_of(generator: Generator, compressor: Compressor, found: Found, raw: 
         context = generator.embed(" ".join(row["text"] for row in found.rows))
     else:
         packed = np.array([row["latent"] for row in found.rows], np.int8)
-        scales = np.array([row["scale"] for row in found.rows])
-        codes = dequantise(packed, scales, compressor.config)
+        codes = dequantise(packed, compressor.config)
         with torch.inference_mode():
             context = together(compressor.latents(torch.from_numpy(codes)))
-    return Reading(found.question, context, asked=found.asked)
+    return Reading(found.question, context)
 
 
 def _said(

@@ -103,11 +103,9 @@ class _Standing:
 
     def add(self, table: pa.Table) -> None:
         columns = [table[name].to_pylist() for name in ("evidence_id", "content", "text")]
-        arrays = [_matrix(table[name]) for name in ("latent", "vector")] + [table["scale"].to_numpy()]
-        for key, content, text, latent, vector, scale in zip(*columns, *arrays, strict=True):
-            self._rows[key.hex(), content] = {
-                "evidence_id": key, "text": text, "latent": latent, "vector": vector, "scale": scale
-            }  # fmt: skip
+        arrays = [_matrix(table[name]) for name in ("latent", "vector")]
+        for key, content, text, latent, vector in zip(*columns, *arrays, strict=True):
+            self._rows[key.hex(), content] = {"evidence_id": key, "text": text, "latent": latent, "vector": vector}
 
     def pieces(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         """The latents of a document, in order; none where it has not been compressed."""
@@ -199,13 +197,11 @@ def _numbered(
 
     from latent_memory.quantisation import quantise
 
-    small, scale = quantise(codes, config)
     told = [schema.field(name) for name in ("evidence_id", "content", "text")]
     table = pa.Table.from_pylist(pieces, pa.schema(told))
     for name, column in (
-        ("latent", _lists(small)),
+        ("latent", _lists(quantise(codes, config))),
         ("vector", _lists(vectors.astype(np.float16))),
-        ("scale", pa.array(scale.astype(np.float16))),
     ):
         table = table.append_column(name, column)
     return table

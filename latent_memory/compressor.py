@@ -1,16 +1,16 @@
 """One latent per evidence, one per query: a frozen causal LM with LoRA, a memory token and three heads.
 
 Legend of shape suffixes: B batch, T tokens, H hidden size of the compressor, G hidden size of the generator,
-R retrieval dimension, L latents of one piece of evidence, S slots of a latent, W size of a slot, C = L S W size of a
-code.
+R retrieval dimension, L latents of one piece of evidence, S slots of all of them, K size of a key, C = S (1 + K) size
+of a code.
 
 Source of the layout: Zheng et al., "One Token per Multimodal Evidence" (Latent Memory, arXiv 2606.10572): a learned
 memory token *behind* the evidence, separate LoRA adapters for evidence and queries on one base, a retrieval head
 (linear, LayerNorm, L2) that both share, a projection into the generator's space. Ours differs in four points, each
-for sample efficiency: what is stored of evidence is a code that keeps its words apart (`latent_memory.slots`), from
-which the generator's latent is projected; the retrieval vector starts as a salience-weighted, whitened sum of the
-evidence's embeddings, to which the memory token's state is added; only the first `depth` layers of the base are used;
-and a reader (`latent_memory.reader`) reads the code a second time at the generator's output.
+for sample efficiency: what is stored of evidence is a code that keeps its words apart (`latent_memory.words`), each
+with a key, from which the generator's latent is projected; the retrieval vector starts as a salience-weighted, whitened
+sum of the evidence's embeddings, to which the memory token's state is added; only the first `depth` layers of the base
+are used; and a reader (`latent_memory.reader`) reads the code a second time at the generator's output.
 """
 
 from __future__ import annotations
@@ -30,18 +30,17 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from latent_memory.data import sentences
-from latent_memory.reader import Asked, Latents, Reader, ReaderConfig
-from latent_memory.slots import Slots, Words, inverse, normed, rotation, turned, whitening
+from latent_memory.reader import NO_WORD, WORD_BYTES, Latents, Reader, ReaderConfig, normed
+from latent_memory.words import Slot, Spelling, most_salient
 from tiers.errors import ModelError, StageError
 
 if TYPE_CHECKING:
     from latent_memory.images import Images
 
 Adapter = Literal["evidence", "query"]
-WORDS_IN_A_TOKEN = 0.15
-"""How much of a generator's token is its evidence's words before training; the rest is a line break. A token that is
-all words disturbs a generator that was not trained on it: it costs 0.19 nats of the loss of 160 answers, so only 0.01.
-"""
+
+START = 2.0
+"""Root mean square of what a reader asks for, where it starts with a generator's heads."""
 
 
 class CompressorConfig(BaseModel):
@@ -53,9 +52,9 @@ class CompressorConfig(BaseModel):
         lora_rank: Rank of both adapters.
         lora_alpha: LoRA scale is `lora_alpha / lora_rank`.
         latents: L, latents (tokens of the generator) for a piece of evidence.
-        slots: S.
-        slot_size: W.
-        bits: Of a stored number.
+        slots: Words that a latent has room for.
+        key: K.
+        bits: Of a number of a stored key.
         reader: Sizes of the reader.
         retrieval_dim: Length of a retrieval vector.
         max_tokens: Longest evidence or query in tokens; longer text is an error, never cut.
@@ -64,30 +63,40 @@ class CompressorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    depth: int = Field(default=8, ge=1)
-    lora_from: int = Field(default=4, ge=0)
+    depth: int = Field(default=15, ge=1)
+    lora_from: int = Field(default=12, ge=0)
     lora_rank: int = Field(default=16, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
     latents: int = Field(default=1, ge=1)
-    slots: int = Field(default=16, ge=1)
-    slot_size: int = Field(default=56, ge=8)
-    bits: Literal[2, 4] = 4
+    slots: int = Field(default=40, ge=1)
+    key: int = Field(default=32, ge=8, multiple_of=4)
+    bits: Literal[2, 4] = 2
     reader: ReaderConfig = ReaderConfig()
     retrieval_dim: int = Field(default=384, ge=8)
     max_tokens: int = Field(default=128, ge=8)
     split_tokens: int = Field(default=56, ge=8)
 
     @property
+    def words(self) -> int:
+        """S, slots of all latents of a text."""
+        return self.latents * self.slots
+
+    @property
     def code_size(self) -> int:
-        """C, numbers that are stored of a piece of evidence for the generator and its reader."""
-        return self.latents * self.slots * self.slot_size
+        """C, numbers that are kept of a piece of evidence: S words and their keys."""
+        return self.words * (1 + self.key)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes that they are packed into."""
+        return self.words * (WORD_BYTES + self.key * self.bits // 8)
 
 
 class Encoded(NamedTuple):
     """A batch of texts inside the compressor, in float32.
 
     Attributes:
-        code: What is stored, (B, C).
+        code: What is stored, (B, C): S words, as numbers, and behind them their keys.
         lexical: Embeddings summed by salience alone, with nothing learned, (B, H).
         memory: Hidden state at the memory token, (B, H).
     """
@@ -105,16 +114,14 @@ class States(NamedTuple):
         states: Hidden states of the last layer that is used, (B, T, H).
         memory: That of the memory token, (B, H).
         weights: Salience of each token, (B, T); 0 at padding.
-        places: Place of each token in its word, (B, T).
-        words: Number of its word, (B, T).
+        slots: For each text the words that it puts into slots.
     """
 
     embedded: Tensor
     states: Tensor
     memory: Tensor
     weights: Tensor
-    places: Tensor
-    words: Tensor
+    slots: list[list[Slot]]
 
 
 class Compressor(nn.Module):  # type: ignore[misc]
@@ -126,6 +133,7 @@ class Compressor(nn.Module):  # type: ignore[misc]
         config: Sizes.
         generator_hidden: G.
         latent_norm: Norm that a latent starts with: the mean norm of the generator's input embeddings.
+        speaking: The generator's tokenizer, where it is another.
     """
 
     salience: Tensor
@@ -133,7 +141,13 @@ class Compressor(nn.Module):  # type: ignore[misc]
     """Whether the base's activations are computed again for the gradient instead of kept."""
 
     def __init__(
-        self, base: Any, tokenizer: Any, config: CompressorConfig, generator_hidden: int, latent_norm: float
+        self,
+        base: Any,
+        tokenizer: Any,
+        config: CompressorConfig,
+        generator_hidden: int,
+        latent_norm: float,
+        speaking: Any = None,
     ) -> None:
         super().__init__()
         from peft import LoraConfig, inject_adapter_in_model
@@ -162,58 +176,59 @@ class Compressor(nn.Module):  # type: ignore[misc]
         hidden = self.base.config.hidden_size
         embeddings = self.base.get_input_embeddings().weight
         self.register_buffer("salience", torch.zeros(len(embeddings)))
-        self.words = Words(tokenizer)
+        self.spelling = Spelling(tokenizer, speaking or tokenizer)
         self.memory_token = nn.Parameter(embeddings.float().mean(0).detach().clone())
-        self.slots = Slots(hidden, config.latents * config.slots, config.slot_size)
-        self.generator_head = nn.Linear(config.slots * config.slot_size, generator_hidden)
+        self.key = nn.Linear(hidden, config.key)
+        self.generator_head = nn.Linear(config.slots * config.key, generator_hidden)
         self.log_norm = nn.Parameter(torch.tensor(float(latent_norm)).log())
         self.retrieval_head = nn.Linear(hidden, config.retrieval_dim)
         self.retrieval_residual = nn.Linear(hidden, config.retrieval_dim, bias=False)
         self.retrieval_norm = nn.LayerNorm(config.retrieval_dim)
-        self.reader = Reader(generator_hidden, config.slot_size, hidden, config.reader)
-        self._start_heads()
+        self.reader = Reader(generator_hidden, config.key, config.reader)
+        nn.init.normal_(self.generator_head.bias, std=generator_hidden**-0.5)
+        self.start_retrieval()
         self._use("evidence")
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def _start_heads(self) -> None:
-        """Both outputs start as sums of embeddings."""
-        table = self.base.get_input_embeddings().weight
-        self.slots.start(table)
-        nn.init.orthogonal_(self.generator_head.weight)
-        nn.init.zeros_(self.generator_head.bias)
-        self.start_retrieval()
+    def start_heads(self, attention: Any, norm: Tensor, heads: Sequence[int]) -> None:
+        """Starts keys and the reader's queries as those of some heads of the base's layer behind the last one used.
+
+        The best approximation of rank K of what these heads compare; it takes a generator that is the base itself.
+
+        Args:
+            attention: Of that layer.
+            norm: The weights in front of it, (H,).
+            heads: Which of its heads.
+        """
+        size = attention.head_dim
+        group = attention.q_proj.out_features // attention.k_proj.out_features
+        compared = torch.zeros(len(norm), len(norm))
+        for head in heads:
+            queries = attention.q_proj.weight[head * size : (head + 1) * size].float() * norm.float()
+            keys = attention.k_proj.weight[head // group * size : (head // group + 1) * size].float() * norm.float()
+            compared += queries.T @ keys
+        left, values, right = torch.linalg.svd(compared)
+        scale = values[: self.config.key].sqrt()
+        query, key = (left[:, : len(scale)] * scale).T, right[: len(scale)] * scale[:, None]
+        self.key.weight.copy_(key / self.base.norm.weight.float())  # which stands in front of keys already
+        self.key.bias.zero_()
+        self.reader.query.weight[: len(scale)].copy_(query * (START * len(scale) ** 0.5 / query.norm()))
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def start_for(self, embedding: Tensor, head: Tensor, tokenizer: Any) -> None:
-        """Starts what speaks to a generator: latents as sums of its embeddings, and a reader that can spell.
+    def start_for(self, embedding: Tensor, tokenizer: Any) -> None:
+        """Starts latents as what disturbs a generator least: a line break.
+
+        A latent that is the sum of its evidence's words instead costs a generator that was not trained on it 0.19 nats
+        of the loss of 160 answers, a line break 0.01.
 
         Args:
             embedding: The generator's input embeddings, (V, G).
-            head: The weights of its output head, (V, G).
             tokenizer: The generator's.
         """
-        features = self._features_of(tokenizer, len(embedding))
-        self.reader.start(features, embedding, head, _opening(tokenizer, len(embedding)))
-        table, centred = embedding.float() - embedding.float().mean(0), features - features.mean(0)
-        back = table.T @ centred @ inverse(centred.T @ centred)  # the least squares from features to embeddings, (G, W)
-        weight = back.repeat(1, self.config.slots)
         neutral = embedding[tokenizer("\n", add_special_tokens=False)["input_ids"][0]].float()
-        self.generator_head.weight.copy_(weight * (WORDS_IN_A_TOKEN * neutral.norm() / weight.norm()))
+        nn.init.zeros_(self.generator_head.weight)
         self.generator_head.bias.copy_(neutral)
         self.log_norm.copy_(neutral.norm().log())
-
-    def _features_of(self, tokenizer: Any, size: int) -> Tensor:
-        """What each of a generator's tokens is in a slot, (V, W): the sum of the compressor's tokens that spell it."""
-        table = self.base.get_input_embeddings().weight
-        if tokenizer.get_vocab() == self.tokenizer.get_vocab():
-            return self.slots.spelled(table[:size])
-        features = torch.zeros(size, self.config.slot_size)
-        for token in range(size):
-            ids = self.tokenizer(str(tokenizer.decode([token])), add_special_tokens=False)["input_ids"]
-            if ids:
-                places = torch.tensor(self.words.layout(ids)[0])
-                features[token] = turned(self.slots.spelled(table[torch.tensor(ids)]), places).sum(0)
-        return features
 
     def start_retrieval(self) -> None:
         """Sets the retrieval heads to their start.
@@ -304,11 +319,13 @@ class Compressor(nn.Module):  # type: ignore[misc]
         """Runs the base.
 
         Rows are padded on the left and positions count real tokens only, so that a latent doesn't depend on its batch.
+        In front of each stands a token that takes the attention which goes nowhere (Xiao et al., arXiv:2309.17453):
+        without it the first word would.
         """
         length = max(len(row) for row in ids)
-        pad = self.base.config.pad_token_id or 0
-        ids_BT = torch.tensor([[pad] * (length - len(row)) + list(row) for row in ids])
-        mask_BT = torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in ids])
+        pad, first = self.base.config.pad_token_id or 0, self.tokenizer.eos_token_id or 0
+        ids_BT = torch.tensor([[pad] * (length - len(row)) + [first, *row] for row in ids])
+        mask_BT = torch.tensor([[False] * (length - len(row)) + [True] * (len(row) + 1) for row in ids])
         embedded_BTH = self.base.get_input_embeddings()(ids_BT)
         run = self.base
         if images is not None:
@@ -326,58 +343,57 @@ class Compressor(nn.Module):  # type: ignore[misc]
         inputs = torch.cat([embedded_BTH, memory_BTH], 1)
         again = self.checkpointed and torch.is_grad_enabled()
         states_BTH = (checkpoint(ran, inputs, use_reentrant=False) if again else ran(inputs)).float()
-        return self.laid_out(ids, embedded_BTH, states_BTH)
+        named = ids if images is None else images.named(ids, self.base.get_input_embeddings().weight)
+        return self.laid_out(ids, embedded_BTH[:, 1:], states_BTH[:, 1:], named)
 
-    def laid_out(self, ids: Sequence[Sequence[int]], embedded_BTH: Tensor, states_BMH: Tensor) -> States:
-        """The base's states with where each token stands; the last of the M = T + 1 states is the memory token's."""
+    def laid_out(
+        self,
+        ids: Sequence[Sequence[int]],
+        embedded_BTH: Tensor,
+        states_BMH: Tensor,
+        named: Sequence[Sequence[int]] | None = None,
+    ) -> States:
+        """The base's states with the words to keep of them; the last of the M = T + 1 states is the memory token's.
+
+        `named` are the texts' ids where they hold other words than those that were read: the names of what is seen.
+        """
         length = embedded_BTH.shape[1]
         pads = [length - len(row) for row in ids]
-        layouts = [self.words.layout(row) for row in ids]
-        rows = list(zip(pads, layouts, strict=True))
-        weights_BT = torch.stack(
-            [F.pad((self.salience[torch.tensor(row)] / 2).exp(), (n, 0)) for n, row in zip(pads, ids, strict=True)]
-        )
-        return States(
-            embedded_BTH.float(),
-            states_BMH[:, :-1],
-            states_BMH[:, -1],
-            weights_BT,
-            torch.tensor([[0] * pad + places for pad, (places, _) in rows]),
-            torch.tensor([[0] * pad + words for pad, (_, words) in rows]),
-        )
+        weights = [(self.salience[torch.tensor(row)] / 2).exp() for row in ids]
+        slots = [self.slots(row) for row in named or ids]
+        weights_BT = torch.stack([F.pad(weight, (pad, 0)) for pad, weight in zip(pads, weights, strict=True)])
+        return States(embedded_BTH.float(), states_BMH[:, :-1], states_BMH[:, -1], weights_BT, slots)
 
-    def slot_of_words(self, ids: Sequence[int]) -> list[int]:
-        """The slot that each word of a text goes to, among all slots of its latents."""
-        row = torch.tensor(ids)
-        words = self.words.layout(ids)[1]
-        slots = self.slots.slot_of((self.salience[row] / 2).exp()[None], torch.tensor(words)[None])[0].tolist()
-        return list(dict(zip(words, slots, strict=True)).values())
+    def slots(self, ids: Sequence[int]) -> list[Slot]:
+        """The words that a text puts into its slots, in order."""
+        return most_salient(self.spelling.slots(ids), self.salience[torch.tensor(ids)].tolist(), self.config.words)
 
     def encoded(self, states: States) -> Encoded:
         """What both outputs are made of, from the base's states."""
-        slots_BSW = self.slots(states.embedded, states.states, states.weights, states.places, states.words)
+        rows, length = len(states.slots), states.states.shape[1]
+        words_BS = torch.full((rows, self.config.words), NO_WORD)
+        at_BS = torch.zeros(rows, self.config.words, dtype=torch.long)
+        for row, slots in enumerate(states.slots):
+            pad = length - int((states.weights[row] > 0).sum())
+            words_BS[row, : len(slots)] = torch.tensor([slot.word for slot in slots], dtype=torch.long)
+            at_BS[row, : len(slots)] = torch.tensor([pad + slot.at for slot in slots], dtype=torch.long)
+        states_BSH = states.states.gather(1, at_BS[..., None].expand(-1, -1, states.states.shape[2]))
+        keys_BSK = F.layer_norm(self.key(normed(states_BSH)), (self.config.key,)) * (words_BS != NO_WORD)[..., None]
         shares_BT = states.weights.square()
         shares_BT = shares_BT / shares_BT.sum(1, keepdim=True).clamp(min=1e-12)
         lexical_BH = torch.einsum("bt,bth->bh", shares_BT, states.embedded)
-        return Encoded(slots_BSW.flatten(1), lexical_BH, states.memory)
-
-    def asked(self, states: States) -> list[Asked]:
-        """Questions as the reader knows them, from the base's states with the query's adapter."""
-        features_BTW = self.slots.features(states.embedded, states.states)
-        weights_BT = states.weights / states.weights.sum(1, keepdim=True)
-        normed_BTH = normed(states.states)
-        rows = zip(features_BTW, normed_BTH, weights_BT, states.weights > 0, strict=True)
-        return [Asked(words[real], meant[real], weights[real]) for words, meant, weights, real in rows]
+        return Encoded(torch.cat([words_BS.float(), keys_BSK.flatten(1)], 1), lexical_BH, states.memory)
 
     def latents(self, codes: Tensor) -> list[Latents]:
         """What the generator and its reader read of codes (B, C), one for each; `together` joins several.
 
         The generator's tokens all have one norm.
         """
-        slots_BLX = codes.float().unflatten(1, (self.config.latents, -1))
-        tokens_BLG = F.normalize(self.generator_head(slots_BLX), dim=-1) * self.log_norm.exp()
-        slots_BSW = codes.float().unflatten(1, (-1, self.config.slot_size))
-        return [Latents(tokens, slots, slots_BSW.shape[1]) for tokens, slots in zip(tokens_BLG, slots_BSW, strict=True)]
+        words_BS, keys_BX = codes[:, : self.config.words].round().long(), codes[:, self.config.words :].float()
+        projected_BLG = self.generator_head(keys_BX.unflatten(1, (self.config.latents, -1)))
+        tokens_BLG = F.normalize(projected_BLG, dim=-1) * self.log_norm.exp()
+        keys_BSK = keys_BX.unflatten(1, (-1, self.config.key))
+        return [Latents(*one) for one in zip(tokens_BLG, words_BS, keys_BSK, strict=True)]
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def lexical_vectors(self, texts: Sequence[str]) -> Tensor:
@@ -396,18 +412,17 @@ class Compressor(nn.Module):  # type: ignore[misc]
         return F.normalize(self.retrieval_norm(vectors_BR), dim=-1)
 
 
-def _opening(tokenizer: Any, size: int) -> Tensor:
-    """For each token the first one of the same text without a blank in front, (V,)."""
-    texts = [str(text) for text in tokenizer.batch_decode([[token] for token in range(size)])]
-    blank = [token for token, text in enumerate(texts) if text.startswith(" ") and text.strip()]
-    found = torch.arange(size)
-    for token, ids in zip(
-        blank,
-        tokenizer([texts[i].strip() for i in blank], add_special_tokens=False)["input_ids"] if blank else [],
-        strict=True,
-    ):
-        found[token] = ids[0]
-    return found
+def rotation(rows: int, columns: int) -> Tensor:
+    """A fixed random matrix, (rows, columns), with orthogonal rows."""
+    noise = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
+    left, _, right = torch.linalg.svd(noise, full_matrices=False)
+    return left @ right
+
+
+def whitening(table: Tensor) -> Tensor:
+    """The zero-phase whitening of an embedding table (V, H): (H, H)."""
+    variances, axes = torch.linalg.eigh(torch.cov(table.T))
+    return axes / variances.clamp(min=1e-8).sqrt() @ axes.T
 
 
 def encode(
@@ -430,27 +445,12 @@ def encode(
     return codes, vectors
 
 
-def encode_questions(
-    compressor: Compressor, texts: Sequence[str], batch: int = 16
-) -> tuple[list[Asked], NDArray[np.float32]]:
-    """Questions as the reader knows them, and their retrieval vectors (N, R), in their order; as for `encode`."""
-    ids = compressor.tokenize(texts)
-    order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), texts[i]))
-    asked: dict[int, Asked] = {}
-    vectors = np.zeros((len(ids), compressor.config.retrieval_dim), np.float32)
-    with torch.no_grad(), _single_thread():
-        for begin in range(0, len(order), batch):
-            part = order[begin : begin + batch]
-            states = compressor.states([ids[i] for i in part], "query")
-            asked.update(zip(part, compressor.asked(states), strict=True))
-            vectors[part] = compressor.vectors(compressor.encoded(states)).numpy()
-    return [asked[i] for i in range(len(ids))], vectors
-
-
 def together(latents: Sequence[Latents]) -> Latents:
     """The latents of several pieces of evidence, one after the other."""
     return Latents(
-        torch.cat([one.tokens for one in latents]), torch.cat([one.slots for one in latents]), latents[0].piece
+        torch.cat([one.tokens for one in latents]),
+        torch.cat([one.words for one in latents]),
+        torch.cat([one.keys for one in latents]),
     )
 
 

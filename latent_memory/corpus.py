@@ -218,7 +218,7 @@ def vocabulary(corpus: Corpus, generator: Generator) -> Tensor:
     texts = [*corpus.sentences, *(t for q in [*corpus.natural, *corpus.held_out] for t in (*q.evidence, *q.answers))]
     words = dict.fromkeys(word for text in texts for word in text.split())
     seen = {generator.tokenizer.eos_token_id}
-    for part in (texts, list(words), [f" {word}" for word in words]):
+    for part in (texts, [f" {text}" for text in texts], list(words), [f" {word}" for word in words]):
         seen.update(i for row in generator.tokenizer(part, add_special_tokens=False)["input_ids"] for i in row)
     return torch.tensor(sorted(seen))
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latent_memory.compressor import Compressor, encode, encode_questions
+from latent_memory.compressor import Compressor, encode
 from latent_memory.evaluation.bench import derangement
 from latent_memory.evaluation.metrics import bootstrap, exact_match
 from latent_memory.generator import Generator, Reading
@@ -52,10 +52,8 @@ def evaluate_images(
     shown = sorted({question.image for question in questions})
     pictures = [vision.prepare(images.pixels[i], "") for i in shown]
     codes, vectors = encode_images(compressor, vision, pictures)
-    kept = dequantise(*quantise(codes, compressor.config), compressor.config)
+    kept = dequantise(quantise(codes, compressor.config), compressor.config)
     stored = dict(zip(shown, _latents(compressor, kept), strict=True))
-    texts = sorted({question.text for question in questions})
-    asked = dict(zip(texts, encode_questions(compressor, texts)[0], strict=True))
     said = [images.captions[question.image] for question in questions]
     captions = sorted(set(said))
     other = derangement([[captions.index(caption)] for caption in said])  # an image that shows another thing
@@ -72,7 +70,7 @@ def evaluate_images(
     tokens: dict[str, float] = {}
     for condition in CONDITIONS:
         contexts = [read[condition].get(key) for key in keys.get(condition, [question.image for question in questions])]
-        rows = [Reading(q.text, c, asked=asked[q.text]) for q, c in zip(questions, contexts, strict=True)]
+        rows = [Reading(q.text, c) for q, c in zip(questions, contexts, strict=True)]
         answers = _answers(generator, rows, compressor if condition in READ else None)
         right[condition] = [exact_match(answer, [q.answer]) for answer, q in zip(answers, questions, strict=True)]
         tokens[condition] = float(np.mean([0 if context is None else len(context) for context in contexts]))

@@ -2,13 +2,13 @@
 
 While neither the base nor its adapters are trained, a text's states stay what they are, and what the generator makes of
 a question without evidence never changes. A training step on them costs the reader's own arithmetic only. Kept in
-memory: about 70 KB for a sentence and 30 KB for a question, with states of 896 numbers in half precision.
+memory: about 70 KB for a sentence and 10 KB for a question, with states of 896 numbers in half precision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,9 +17,27 @@ from torch.nn import functional as F
 from latent_memory.compressor import Adapter, Compressor, States
 from latent_memory.data import Question
 from latent_memory.generator import Generator, Reading
+from latent_memory.reader import Thought
+from latent_memory.words import standing
 
 TOP_K = 64
 BATCH = 32
+
+
+Key = tuple[str, str, str]
+"""A question, its evidence and its answer."""
+
+
+class Spoken(NamedTuple):
+    """An answer as a reader is to speak it.
+
+    Attributes:
+        tokens: Of the generator, its end among them: a blank in front, as words in a text have.
+        begins: Slots of its evidence's latents in which it begins; none where it doesn't stand there.
+    """
+
+    tokens: tuple[int, ...]
+    begins: list[int]
 
 
 class Frozen:
@@ -35,12 +53,32 @@ class Frozen:
     def __init__(self, compressor: Compressor, generator: Generator, head: Tensor, answer_tokens: int) -> None:
         self.compressor, self.generator, self.head, self.answer_tokens = compressor, generator, head, answer_tokens
         self._states: dict[tuple[Adapter, str], tuple[list[int], Tensor]] = {}
-        self._closed: dict[tuple[str, str], Tensor] = {}
-        self._taught: dict[tuple[str, str, str], tuple[Tensor, Tensor]] = {}
+        self._closed: dict[Key, Thought] = {}
+        self._taught: dict[Key, tuple[Tensor, Tensor]] = {}
+        self._answers: dict[Key, Spoken] = {}
+
+    def spoken(self, question: Question) -> Spoken:
+        """A question's first answer in the words that its evidence's latent holds it in, if it does."""
+        key = _key(question)
+        if key not in self._answers:
+            compressor, end = self.compressor, self.generator.tokenizer.eos_token_id
+            ids = compressor.tokenize([question.evidence[0]])[0]
+            every = compressor.spelling.slots(ids)
+            words = [slot.word for slot in every]
+            kept = {slot: number for number, slot in enumerate(compressor.slots(ids))}
+            runs = [
+                [kept[every[n]] for n in run if every[n] in kept]
+                for run in standing(words, question.answers[0], self.generator.tokenizer)
+            ]
+            runs = [run for run in runs if run]
+            held = [every[n].word for n in range(len(every)) if kept.get(every[n]) in runs[0]] if runs else []
+            tokens = (*held, end) if held else self.generator.answer_ids(question.answers[0], blank=True)
+            self._answers[key] = Spoken(tokens[: self.answer_tokens], [run[0] for run in runs])
+        return self._answers[key]
 
     def answer(self, question: Question) -> tuple[int, ...]:
         """The tokens of a question's first answer that are scored."""
-        return self.generator.answer_ids(question.answers[0])[: self.answer_tokens]
+        return self.spoken(question).tokens
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def states(self, texts: Sequence[str], adapter: Adapter) -> States:
@@ -60,31 +98,37 @@ class Frozen:
         return self.compressor.laid_out([row for row, _ in kept_rows], torch.stack(embedded), torch.stack(padded))
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def closed_book(self, questions: Sequence[Question]) -> Tensor:
-        """The generator's states at the answers' tokens, in order, where it reads no evidence: (positions, G)."""
-        keys = [(question.text, question.answers[0]) for question in questions]
-        new = {key: q for key, q in zip(keys, questions, strict=True) if key not in self._closed}
-        for part in _parts(list(new), [self.generator.token_ids(question) for question, _ in new]):
+    def closed_book(self, questions: Sequence[Question]) -> Thought:
+        """The generator's states at the answers' tokens, in order, where it reads no evidence: (positions, G) each."""
+        new = {key: q for q in questions if (key := _key(q)) not in self._closed}
+        for part in _parts(list(new), [self.generator.token_ids(key[0]) for key in new]):
             readings = [Reading(key[0], None, self.answer(new[key])) for key, _ in part]
-            states = self.generator.states(readings).split([len(reading.answer) for reading in readings])
-            self._closed.update({key: kept.clone() for (key, _), kept in zip(part, states, strict=True)})
-        return torch.cat([self._closed[key] for key in keys])
+            lengths = [len(reading.answer) for reading in readings]
+            last, asking = (states.split(lengths) for states in self.generator.states(readings))
+            for (key, _), *own in zip(part, last, asking, strict=True):
+                self._closed[key] = Thought(*(states.clone() for states in own))
+        last, asking = zip(*(self._closed[_key(q)] for q in questions), strict=True)
+        return Thought(torch.cat(last), torch.cat(asking))
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def taught(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
         """The `TOP_K` likeliest columns of `head`, and their log-probabilities, at the answers' tokens, in order, where
         the generator reads the evidence as text: (positions, k) each."""
-        keys = [(question.text, question.evidence[0], question.answers[0]) for question in questions]
+        keys = [_key(question) for question in questions]
         new = {key: q for key, q in zip(keys, questions, strict=True) if key not in self._taught}
         for part in _parts(list(new), [self.generator.token_ids(evidence) for _, evidence, _ in new]):
             readings = [Reading(k[0], self.generator.embed(k[1]), self.answer(new[k])) for k, _ in part]
-            logits = self.generator.logits(self.generator.states(readings), self.head)
+            logits = self.generator.logits(self.generator.states(readings).last, self.head)
             top = logits.log_softmax(-1).topk(min(TOP_K, len(self.head)))
             lengths = [len(reading.answer) for reading in readings]
             split = zip(part, top.indices.split(lengths), top.values.split(lengths), strict=True)
             self._taught.update({key: (ids.clone(), values.clone()) for (key, _), ids, values in split})
         found = [self._taught[key] for key in keys]
         return torch.cat([ids for ids, _ in found]), torch.cat([values for _, values in found])
+
+
+def _key(question: Question) -> Key:
+    return question.text, question.evidence[0], question.answers[0]
 
 
 def _parts(keys: Sequence[Any], ids: Sequence[list[int]]) -> list[list[tuple[Any, list[int]]]]:

@@ -21,7 +21,7 @@ from latent_memory.pretrained import PACKAGED, load_compressor, read_manifest
 from tiers.errors import ModelError
 from tiers.llm.models import default_models, model_folder
 
-FORMAT = "latent-memory-vision/1"
+FORMAT = "latent-memory-vision/2"
 PACKAGED_VISION = Path(__file__).parent / "pretrained_images"
 
 
@@ -138,7 +138,8 @@ def save_vision(vision: Vision, config: TowerConfig, memory: Path, folder: Path)
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.to(torch.float16).contiguous() for name, value in vision.state_dict().items()}
     save_file(state, folder / "vision.safetensors")
-    told = {"format": FORMAT, "memory": read_manifest(memory).stamp(), "tower": config.model_dump()}
+    names = None if vision.names is None else vision.names.tolist()
+    told = {"format": FORMAT, "memory": read_manifest(memory).stamp(), "tower": config.model_dump(), "names": names}
     (folder / "vision.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
@@ -165,5 +166,6 @@ def load_vision(folder: Path, memory: Path = PACKAGED, models: Path | None = Non
     if state.keys() != vision.state_dict().keys():
         raise ModelError("the tower's weights don't fit", where=str(folder), got=len(state))
     vision.load_state_dict({name: value.float() for name, value in state.items()})
+    vision.names = None if told["names"] is None else torch.tensor(told["names"])
     vision.eval()
     return vision

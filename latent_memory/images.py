@@ -30,6 +30,8 @@ from torch.nn import functional as F
 from latent_memory.compressor import Compressor, Encoded, _single_thread
 from tiers.errors import ModelError, StageError
 
+SHARP = 20.0
+"""Inverse temperature of a place's names."""
 Pixels = NDArray[np.uint8]
 """An image: (height, width, 3), RGB."""
 
@@ -53,6 +55,10 @@ Prepare = Callable[[Pixels, str], Picture]
 class Vision(nn.Module):  # type: ignore[misc]
     """The image half of an image-text model.
 
+    Attributes:
+        names: Tokens of the compressor's that an image's places may be called by, (n,); all where there is none. A
+            latent holds words, and those of an image are the ones that its embeddings are nearest to.
+
     Args:
         core: The model without its output head; its language model is left out of this module's parameters.
         text: That language model.
@@ -65,6 +71,7 @@ class Vision(nn.Module):  # type: ignore[misc]
         object.__setattr__(self, "core", core)  # not a submodule: the language model in it belongs to the compressor
         self.parts = nn.ModuleDict({name: part for name, part in core.named_children() if part is not text})
         self.place, self.prepare = place, prepare
+        self.names: Tensor | None = None
         self.requires_grad_(False)
         self._typed = "token_type_ids" in inspect.signature(core.forward).parameters
 
@@ -109,6 +116,20 @@ class Images:
     vision: Vision
     features: Tensor
     grids: Tensor | None = None
+
+    def alike(self, table: Tensor) -> Tensor:
+        """How well each name fits each place: cosines with the embeddings in `table` (V, H), sharpened; (places, n)."""
+        centre = table.float().mean(0)
+        names = table if self.vision.names is None else table[self.vision.names]
+        return (
+            SHARP * F.normalize(self.features.float() - centre, dim=-1) @ F.normalize(names.float() - centre, dim=-1).T
+        )
+
+    def named(self, ids: Sequence[Sequence[int]], table: Tensor) -> list[list[int]]:
+        """The batch's rows with a word in each place."""
+        best = self.alike(table).argmax(1)
+        names = iter((best if self.vision.names is None else self.vision.names[best]).tolist())
+        return [[next(names) if token == self.vision.place else token for token in row] for row in ids]
 
     def place(self, ids_BT: Tensor, mask_BT: Tensor, embedded_BTH: Tensor) -> Tensor:
         """`embedded_BTH` with the images in their places."""

@@ -33,7 +33,7 @@ HYBRID = True
 
 Joined, the gold sentence is first for 77.3 % of 627 questions of XQuAD articles 1-24 and 74.5 % of 996 of QED's first
 1,000, by vectors alone for 76.4 % and 70.3 %; it is among five for 95.5 and 92.1 %, by vectors alone 94.3 and 87.5 %.
-Training saw these questions, which flatters the vectors.
+Training saw these questions, which flatters the vectors. The weights were earlier ones.
 """
 DOUBTFUL = 0.5
 """Confidence below which an answer from latents is given up for one from text, where a fallback is asked for."""
@@ -241,19 +241,19 @@ class LatentMemory:
         topic: str | None = None,
         hybrid: bool = HYBRID,
     ) -> list[Found]:
-        """As `search`, for many questions: each as the reader knows it, with the stored rows that fit it best."""
-        from latent_memory.compressor import encode_questions
+        """As `search`, for many questions: each with the stored rows that fit it best."""
+        from latent_memory.compressor import encode
         from latent_memory.store import condition
 
         if not questions:
             return []
-        asked, vectors = encode_questions(self._compressor, questions, ALONE)
+        _, vectors = encode(self._compressor, questions, "query", ALONE)
         where = condition(status, topic)
         rows = [
             self._store.search(vector, k, question if hybrid else None, where).to_pylist() if len(self) else []
             for question, vector in zip(questions, vectors, strict=True)
         ]
-        return [Found(q, a, r) for q, a, r in zip(questions, asked, rows, strict=True)]
+        return [Found(question, found) for question, found in zip(questions, rows, strict=True)]
 
 
 def _check_asking(k: int, max_tokens: int, min_confidence: float, fallback: str | None) -> None:

@@ -42,19 +42,29 @@ def distillation(student: Tensor, top_ids: Tensor, top_logprobs: Tensor) -> Tens
 
 
 def pointing(pointed: Tensor, held: Tensor) -> Tensor:
-    """Negative log of the share that is pointed at the slots that hold what is to be said, averaged.
+    """Negative log of the share that is pointed at the slots where what is to be said begins, averaged.
 
-    ``L = -1/N sum_n log( sum_{s in H_n} a_ns )``, over the N positions and heads for which some slot is known to hold
-    it.
+    ``L = -1/N sum_n log( sum_{s in H_n} a_ns )``, over the N positions for which some slot is known to hold it (Wang
+    and Jiang, "Machine Comprehension Using Match-LSTM and Answer Pointer", ICLR 2017, section 2.2).
 
     Args:
-        pointed: Shares of the slots, (positions, heads, S).
+        pointed: Shares of the slots, (positions, S).
         held: 1 where a slot holds it, of the same shape; rows without any don't count.
     """
     known = held.any(-1)
     if not known.any():
         return pointed.sum() * 0
     return -((pointed * held).sum(-1)[known] + 1e-6).log().mean()
+
+
+def spoken(own: Tensor, spoken: Tensor) -> Tensor:
+    """Mean negative log-likelihood under a mixture of what a generator says and what a reader does.
+
+    Args:
+        own: Log of the generator's part of the probability of each target, (N,).
+        spoken: The reader's part of it, (N,).
+    """
+    return -torch.logaddexp(own, spoken.clamp(min=1e-30).log()).mean()
 
 
 def contrastive(queries: Tensor, evidence: Tensor, positive: Tensor, ignored: Tensor, temperature: float) -> Tensor:

@@ -18,9 +18,9 @@ import xxhash
 from latent_memory.compressor import Compressor, CompressorConfig
 from latent_memory.generator import Generator
 from tiers.errors import ModelError
-from tiers.llm.models import default_models, load_causal_lm
+from tiers.llm.models import default_models, load_causal_lm, load_tokenizer
 
-FORMAT = "latent-memory/4"
+FORMAT = "latent-memory/5"
 PACKAGED = Path(__file__).parent / "pretrained"
 
 
@@ -53,7 +53,7 @@ class Manifest:
     @property
     def latent_dim(self) -> int:
         """Bytes of a stored latent."""
-        return self.compressor.code_size * self.compressor.bits // 8
+        return self.compressor.stored_bytes
 
     def stamp(self) -> dict[str, str]:
         """What latents and tables made with it carry in their metadata, to be compared as a whole."""
@@ -155,7 +155,8 @@ def load_compressor(folder: Path = PACKAGED, models: Path | None = None) -> Comp
     """
     manifest = read_manifest(folder)
     base, tokenizer = _checked(manifest.base, models or default_models(), "float32")
-    compressor = Compressor(base, tokenizer, manifest.compressor, manifest.generator_hidden, latent_norm=1.0)
+    speaking = load_tokenizer(manifest.generator.name, models or default_models())
+    compressor = Compressor(base, tokenizer, manifest.compressor, manifest.generator_hidden, 1.0, speaking)
     load_weights(compressor, folder)
     compressor.eval().requires_grad_(False)
     return compressor

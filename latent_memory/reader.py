@@ -1,16 +1,17 @@
 """Reads latents a second time, at the generator's output.
 
-The frozen generator reads a latent as an input embedding, and whatever of it is to be spoken has to survive all of its
-layers. The reader is the short way: it looks at the words of the question and at the slots of all latents together,
-points at slots, and turns what they hold into a change of the generator's last hidden state. It is to latents what the
-pointer of See et al. (ACL 2017, arXiv:1704.04368) is to a source text. The generator's weights stay as they are.
+A model that answers from a text finds the answer with few of its attention heads, in its middle layers, which look from
+the place where the answer begins to the words that it stands in ("retrieval heads": Wu et al., arXiv:2404.15574). What
+such a head compares are the generator's state there and that of each word, and a word's state can be kept. So a latent
+holds, for each of its words, a short key of its state, and the reader does what the head does: it points from the
+generator's state at keys, and has the words that it points at spoken. It is to latents what the pointer of See et al.
+(ACL 2017, arXiv:1704.04368) is to a source text. The generator's weights stay as they are.
 
-It starts with what a reader has to know, so that a few thousand questions teach it the rest: that a slot spells the
-words it is the sum of, that an answer stands beside the words of its question and not among them, and that an answer
-goes on where it was.
+Each next token of an answer is a mixture of four: a word that is pointed at, the word behind the ones that were just
+said, the answer's end, and what the generator itself would say.
 
-Legend of shape suffixes: B readings, N positions of answers, Q words of a question, S slots of all latents of a
-reading, W size of a slot, D size of the reader, G hidden size of the generator, H that of the compressor.
+Legend of shape suffixes: B readings, N positions of answers, S slots of all latents of a reading, K size of a key,
+G hidden size of the generator.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,31 +27,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from latent_memory.slots import inverse, turned
-
-SPOKEN = 6.0
-"""Mean logit that a slot of one token adds to this token before training."""
-NOISE = 0.15
-"""Cosine below which a token and a slot count as strangers: about that of two random vectors."""
-POSITIONS = 512
-LONG_AGO = 100.0
+NO_WORD = -1
+"""Stands in a slot that holds nothing."""
+WORD_BYTES = 3
+"""Of a stored word: no vocabulary is larger."""
+REMEMBERED = 4
+"""Words that were said last, by which the reader knows where it is."""
+SURE = 3.0
+"""What each word in a row that was said is worth, in nats, for going on behind it."""
 
 
 class ReaderConfig(BaseModel):
     """What a reader is made of.
 
     Attributes:
-        size: D.
-        layers: Of the transformer over words and slots.
-        heads: Of its attention.
+        size: Of what weighs the four parts of the mixture.
         dropout: In training. A reader that is given everything learns a few thousand answers by heart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: int = Field(default=256, ge=8)
-    layers: int = Field(default=2, ge=0)
-    heads: int = Field(default=4, ge=1)
+    size: int = Field(default=64, ge=4)
     dropout: float = Field(default=0.3, ge=0, lt=1)
 
 
@@ -60,226 +57,145 @@ class Latents:
 
     Attributes:
         tokens: What the generator reads, one embedding each, (n, G).
-        slots: What the reader reads, (S, W).
-        piece: Slots of one piece of evidence.
+        words: The words that the reader may point at, ids of the generator's tokens, (S,); `NO_WORD` where none is.
+        keys: Their keys, (S, K).
     """
 
     tokens: Tensor
-    slots: Tensor
-    piece: int
+    words: Tensor
+    keys: Tensor
 
     def __len__(self) -> int:
         """How many tokens of context they are."""
         return len(self.tokens)
 
 
-class Asked(NamedTuple):
-    """A question as a reader knows it.
+class Thought(NamedTuple):
+    """The generator's hidden states at positions of answers.
 
     Attributes:
-        words: Features of its tokens, (Q, W).
-        states: The compressor's states at them, normalised, (Q, H).
-        weights: Their salience, (Q,), which sums to one.
+        last: Of the last layer, (N, G).
+        asking: Of the middle layer where it looks for answers, (N, G).
     """
 
-    words: Tensor
-    states: Tensor
-    weights: Tensor
-
-
-class Said(NamedTuple):
-    """What stands in front of each position of an answer.
-
-    Attributes:
-        tokens: The generator's embeddings of the tokens before, (N, G); anything at the first position.
-        places: Their places in their words, (N,).
-        first: Whether a position is its answer's first, (N,).
-    """
-
-    tokens: Tensor
-    places: Tensor
-    first: Tensor
+    last: Tensor
+    asking: Tensor
 
 
 class Look(NamedTuple):
-    """What a reader has seen of readings: slots (B, S, W), which of them hold something (B, S), what it made of them
-    (B, S, D), how they match the question's words (B, S, 6), and of the question as a whole (B, D)."""
+    """Readings: their words (B, S) and keys (B, S, K)."""
 
-    slots: Tensor
-    present: Tensor
-    seen: Tensor
-    matches: Tensor
-    asked: Tensor
+    words: Tensor
+    keys: Tensor
 
 
 class Read(NamedTuple):
     """What a reader makes of positions of answers.
 
     Attributes:
-        change: To the generator's states, (N, G) in float32.
-        pointed: Shares of the slots that it points at for a word's beginning and for its rest, (N, 2, S). What is
-            missing to one is pointed nowhere.
+        pointed: Shares of the slots that it points at, (N, S).
+        follows: Shares of the slots that it would go on with, (N, S); zero where nothing goes on.
+        parts: Logarithms of the parts of the mixture: pointing, going on, ending, and the generator's own, (N, 4).
+        change: To the generator's last states, (N, G) in float32.
+        words: Of the slots, (N, S).
     """
 
-    change: Tensor
     pointed: Tensor
+    follows: Tensor
+    parts: Tensor
+    change: Tensor
+    words: Tensor
+
+    def of_words(self, tokens: Tensor) -> Tensor:
+        """The probability that the reader speaks of its own accord of one token for each position, (N,)."""
+        same = (self.words == tokens[:, None]).float()
+        shares = self.parts.exp()
+        return shares[:, 0] * (self.pointed * same).sum(1) + shares[:, 1] * (self.follows * same).sum(1)
 
 
 class Reader(nn.Module):  # type: ignore[misc]
-    """What latents add to the generator's last hidden states.
+    """What latents add to what the generator says.
 
     Args:
         hidden: G.
-        slot: W.
-        asking: H, hidden size of the compressor.
+        key: K.
         config: Sizes.
     """
 
-    strength: Tensor
-
-    def __init__(self, hidden: int, slot: int, asking: int, config: ReaderConfig) -> None:
+    def __init__(self, hidden: int, key: int, config: ReaderConfig) -> None:
         super().__init__()
-        size, self.size = config.size, config.size
-        self.word, self.slot, self.match = nn.Linear(slot, size), nn.Linear(slot, size), nn.Linear(6, size)
-        self.meant = nn.Linear(asking, size, bias=False)
-        self.kind = nn.Parameter(torch.randn(2, size) * 0.02)
-        self.encoder: Any = None
-        if config.layers:
-            layer = nn.TransformerEncoderLayer(
-                size, config.heads, 2 * size, config.dropout, "gelu", batch_first=True, norm_first=True
-            )
-            self.encoder = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
-        self.spelled = nn.Linear(hidden, slot)  # what the generator's tokens are in a slot
-        self.wanted = nn.Linear(hidden, slot)  # which words a state asks for
-        self.state, self.before = nn.Linear(hidden, 2 * size), nn.Linear(slot, 2 * size)
-        self.question, self.key = nn.Linear(size, 2 * size), nn.Linear(size, 2 * size)
-        self.points = nn.Parameter(_first_points())
-        self.nowhere = nn.Parameter(torch.zeros(2))
-        self.gate = nn.Linear(4 * size, 2)
-        self.speak, self.open = nn.Linear(slot, hidden, bias=False), nn.Linear(slot, hidden, bias=False)
-        self.hint = nn.Linear(size, hidden)
+        self.query = nn.Linear(hidden, 2 * key)
+        self.state, self.next = nn.Linear(hidden, config.size), nn.Linear(hidden, config.size)
+        self.signs = nn.Linear(4, config.size)
+        self.gate = nn.Linear(config.size, 4)
+        self.hint = nn.Linear(key, hidden, bias=False)
         self.dropped = nn.Dropout(config.dropout)
-        self.register_buffer("strength", torch.ones(()))
-        self.register_buffer("positions", _positions(size), persistent=False)
-        with torch.no_grad():
-            self.slot.weight.copy_(self.word.weight)
-            nn.init.normal_(self.wanted.weight, std=0.1 * hidden**-0.5)
-            for parameter in (*self.hint.parameters(), self.gate.weight, self.meant.weight):
-                nn.init.zeros_(parameter)
-            nn.init.ones_(self.gate.bias)
+        nn.init.zeros_(self.hint.weight)
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def start(self, features: Tensor, embedding: Tensor, head: Tensor, opening: Tensor) -> None:
-        """Teaches it to spell: which features the generator's tokens have in a slot, and to speak them.
+    def look(self, contexts: Sequence[Latents]) -> Look:
+        """Looks at readings."""
+        words_BS = pad_sequence([context.words for context in contexts], batch_first=True, padding_value=NO_WORD)
+        return Look(words_BS, pad_sequence([context.keys.float() for context in contexts], batch_first=True))
 
-        Args:
-            features: Of each of the generator's tokens, (V, W).
-            embedding: The generator's input embeddings, (V, G).
-            head: The weights of its output head, (V, G).
-            opening: For each token the one that says the same where an answer begins, without a blank in front, (V,).
-        """
-        embedding, spoken = embedding.float(), head.float() - head.float().mean(0)
-        centred = embedding - embedding.mean(0)
-        weight = features.T @ centred @ inverse(centred.T @ centred)
-        self.spelled.weight.copy_(weight)
-        self.spelled.bias.copy_(features.mean(0) - weight @ embedding.mean(0))
-        some = slice(None, None, max(1, len(spoken) // 1000))
-        for layer, said in ((self.speak, spoken), (self.open, spoken[opening])):
-            weight = inverse(said.T @ said) @ (said.T @ features)
-            own = (features[some] @ weight.T * said[some]).sum(1).mean()
-            layer.weight.copy_(weight * (SPOKEN / own))
-
-    def look(self, contexts: Sequence[Latents], asked: Sequence[Asked]) -> Look:
-        """Looks at readings: the latents and the question of each."""
-        piece = contexts[0].piece
-        slots_BSW = pad_sequence([context.slots.float() for context in contexts], batch_first=True)
-        words_BQW = pad_sequence([one.words.float() for one in asked], batch_first=True)
-        meant_BQD = self.meant(pad_sequence([one.states.float() for one in asked], batch_first=True))
-        weights_BQ = pad_sequence([one.weights for one in asked], batch_first=True)
-        real_BQ = pad_sequence([torch.ones(len(one.words), dtype=torch.bool) for one in asked], batch_first=True)
-        present_BS = slots_BSW.abs().sum(-1) > 0
-        matches_BS6 = _matches(slots_BSW, words_BQW, weights_BQ, real_BQ, piece)
-        words = words_BQW.shape[1]
-        number = torch.arange(slots_BSW.shape[1])
-        position = (number + number // piece * 8) % POSITIONS  # pieces of evidence stand apart
-        question_BQD = self.word(words_BQW) + meant_BQD + self.kind[0] + self.positions[:words]
-        slots_BSD = self.slot(slots_BSW) + self.kind[1] + self.positions[position] + self.match(matches_BS6)
-        seen = torch.cat([question_BQD, slots_BSD], 1)
-        if self.encoder is not None:
-            unseen = ~torch.cat([real_BQ, present_BS], 1)
-            seen = self.encoder(self.dropped(seen), src_key_padding_mask=unseen)
-        asked_BD = (seen[:, :words] * real_BQ[..., None]).sum(1) / real_BQ.sum(1, keepdim=True)
-        return Look(slots_BSW, present_BS, seen[:, words:], matches_BS6, asked_BD)
-
-    def forward(self, states_NG: Tensor, look: Look, rows_N: Tensor, said: Said) -> Read:
+    def forward(self, thought: Thought, look: Look, rows_N: Tensor, said_NM: Tensor, embedding: Tensor) -> Read:
         """Reads for positions of answers.
 
         Args:
-            states_NG: The generator's last hidden states at the positions of answers.
+            thought: The generator's at these positions.
             look: At the readings.
             rows_N: Which reading each position belongs to.
-            said: What stands in front of each position.
+            said_NM: The last M = `REMEMBERED` tokens in front of each position, the latest first; `NO_WORD` where
+                there are fewer.
+            embedding: The generator's input embeddings, (V, G).
         """
-        begun_N1 = (~said.first)[:, None]
-        states_NG = self.dropped(F.layer_norm(states_NG.float(), states_NG.shape[1:]))
-        before_NW = F.layer_norm(self.spelled(said.tokens.float()), (self.speak.in_features,)) * begun_N1
-        slots, seen, present = look.slots[rows_N], look.seen[rows_N], look.present[rows_N]
-        query = self.before(before_NW) + self.question(look.asked)[rows_N] + self.state(states_NG)
-        spoken = _alike(turned(before_NW, said.places)[:, None], slots)[:, 0]
-        signs = torch.cat([look.matches[rows_N], torch.stack([spoken, _shifted(spoken, 1)], -1)], -1)
-        keys = self.key(look.seen)[rows_N].unflatten(-1, (2, self.size))
-        scores = torch.einsum("nskd,nkd->nks", keys, query.unflatten(-1, (2, self.size))) / math.sqrt(self.size)
-        which = torch.stack([begun_N1[:, 0].long(), torch.full_like(rows_N, 2)], 1)
-        scores = scores + torch.einsum("nsf,nkf->nks", signs, self.points[which])
-        wanted = torch.einsum("nsw,nw->ns", slots, self.wanted(states_NG))
-        scores = scores + torch.stack([wanted, torch.zeros_like(wanted)], 1)
-        scores = scores.masked_fill(~present[:, None], -1e9)
-        nowhere = self.nowhere.expand(len(scores), 2)[..., None]
-        weights = torch.cat([scores, nowhere], -1).softmax(-1)[..., :-1]
-        found = weights @ seen
-        gates = F.softplus(self.gate(torch.cat([query, found.flatten(1)], -1)))
-        begin_NW, go_on_NW = (weights @ slots).unbind(1)
-        go_on_NW = turned(go_on_NW, said.places + 1, back=True) * begun_N1
-        begin_NW, go_on_NW = gates[:, :1] * begin_NW, gates[:, 1:] * go_on_NW
-        said_NG = torch.where(begun_N1, self.speak(begin_NW + go_on_NW), self.open(begin_NW))
-        change = said_NG + self.hint(found[:, 0])
-        return Read((self.strength * change).float(), weights.float())
+        words_NS, keys_NSK = look.words[rows_N], look.keys[rows_N]
+        present_NS = words_NS != NO_WORD
+        asking_N2K = self.query(self.dropped(normed(thought.asking))).unflatten(-1, (2, -1))
+        scores_N2S = torch.einsum("nsk,nmk->nms", keys_NSK, asking_N2K) / math.sqrt(keys_NSK.shape[-1])
+        scores_N2S = scores_N2S.masked_fill(~present_NS[:, None], -1e9)
+        pointed_NS = scores_N2S[:, 0].softmax(-1) * present_NS
+        run_NS = said_in_a_row(words_NS, said_NM)
+        goes_on_NS = (run_NS > 0) & present_NS
+        follows_NS = (scores_N2S[:, 1] + SURE * run_NS).masked_fill(~goes_on_NS, -1e9).softmax(-1) * goes_on_NS
+        found_NK = torch.einsum("ns,nsk->nk", pointed_NS, keys_NSK) * asking_N2K[:, 0]
+        begins_N, longest_N = (said_NM[:, 0] == NO_WORD).float(), run_NS.amax(1)
+        signs_N4 = torch.stack([begins_N, (longest_N > 0).float(), longest_N / REMEMBERED, pointed_NS.amax(1)], 1)
+        next_NG = normed(embedding[words_NS.gather(1, follows_NS.argmax(1, keepdim=True))[:, 0].clamp(min=0)])
+        known = self.state(self.dropped(normed(thought.last))) + self.signs(signs_N4)
+        known = known + self.next(self.dropped(next_NG)) * goes_on_NS.any(1, keepdim=True)
+        gates_N4 = self.gate(F.gelu(known))
+        impossible = torch.stack([~present_NS.any(1), ~goes_on_NS.any(1), begins_N > 0, begins_N < 0], 1)
+        parts_N4 = gates_N4.float().masked_fill(impossible, -1e9).log_softmax(-1)
+        return Read(pointed_NS.float(), follows_NS.float(), parts_N4, self.hint(found_NK).float(), words_NS)
 
 
-def _first_points() -> Tensor:
-    """Weights of the signs of a slot for: a word that begins an answer, a further word, the rest of a word; (3, 8).
+def normed(states: Tensor) -> Tensor:
+    """States of mean zero and variance one."""
+    return F.layer_norm(states.float(), states.shape[-1:])
 
-    The signs are how a slot, the one before and the one behind match the question on the whole and in their best word,
-    and how it and the one before match what was said last.
+
+def said_in_a_row(words_NS: Tensor, said_NM: Tensor) -> Tensor:
+    """For each slot how many of the words in front of it are the last ones that were said, in a row, (N, S)."""
+    rows_NS = torch.zeros_like(words_NS, dtype=torch.float32)
+    still = torch.ones_like(words_NS, dtype=torch.bool)
+    for back in range(1, min(said_NM.shape[1], words_NS.shape[1]) + 1):
+        before = F.pad(words_NS, (back, 0), value=NO_WORD)[:, : words_NS.shape[1]]
+        still = still & (before == said_NM[:, back - 1 : back]) & (before != NO_WORD)
+        rows_NS = rows_NS + still
+    return rows_NS
+
+
+def mixed(read: Read, logits: Tensor, end: int) -> Tensor:
+    """Log-probabilities of every next token, (N, V).
+
+    Args:
+        read: What the reader makes of the positions.
+        logits: The generator's own, its change already in them, (N, V).
+        end: The token that ends an answer.
     """
-    return torch.tensor([
-        [-2.0, 1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 0.0],
-        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0],
-        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0],
-    ])  # fmt: skip
-
-
-def _alike(words: Tensor, slots: Tensor) -> Tensor:
-    """Cosines of words (…, Q, W) and slots (…, S, W) over that of strangers, (…, Q, S), three at most or so."""
-    cosines = F.normalize(words, dim=-1) @ F.normalize(slots, dim=-1).transpose(-1, -2)
-    return 3 * F.relu(cosines - NOISE)
-
-
-def _matches(slots: Tensor, words: Tensor, weights: Tensor, real: Tensor, piece: int) -> Tensor:
-    alike_BQS = _alike(words, slots) * real[..., None]
-    whole, best = torch.einsum("bqs,bq->bs", alike_BQS, weights), alike_BQS.amax(1) / 3
-    signs = [value for sign in (whole, best) for value in (sign, _shifted(sign, 1, piece), _shifted(sign, -1, piece))]
-    return torch.stack(signs, -1)
-
-
-def _shifted(values: Tensor, by: int, piece: int | None = None) -> Tensor:
-    """Values (…, S) of the slot before (`by` 1) or behind (-1), zero at the edges of a piece of evidence."""
-    apart = values.unflatten(-1, (-1, piece or values.shape[-1]))
-    moved = F.pad(apart, (1, 0))[..., :-1] if by > 0 else F.pad(apart, (0, 1))[..., 1:]
-    return moved.flatten(-2)
-
-
-def _positions(size: int) -> Tensor:
-    """Sines and cosines (Vaswani et al., arXiv:1706.03762, section 3.5), (POSITIONS, D), halved."""
-    angles = torch.arange(POSITIONS)[:, None] * torch.exp(torch.arange(0, size, 2) * (-math.log(LONG_AGO) / size))
-    return torch.cat([angles.sin(), angles.cos()], 1)[:, :size] * 0.5
+    shares = read.parts.exp()
+    said = logits.float().softmax(-1) * shares[:, 3:]
+    spoken = shares[:, :1] * read.pointed + shares[:, 1:2] * read.follows
+    said = said.scatter_add(1, read.words.clamp(min=0), spoken)  # a slot without a word has no share
+    said[:, end] += shares[:, 2]
+    return said.clamp(min=1e-30).log()

@@ -29,7 +29,7 @@ REFINE = 4
 DEPTH = 50
 """How many rows each kind of search gives to be joined with the other's."""
 ID = pa.binary(16)
-PACKED = ("latent", "scale", "vector", "evidence_id", "content", "documents")
+PACKED = ("latent", "vector", "evidence_id", "content", "documents")
 """The columns that a memory cannot do without; the others are for people, filters and full-text search."""
 
 
@@ -52,7 +52,6 @@ def latent_schema(retrieval_dim: int, latent_dim: int, stamp: dict[str, str]) ->
             pa.field("source", pa.string(), nullable=False),
             pa.field("vector", pa.list_(pa.float16(), retrieval_dim), nullable=False),
             pa.field("latent", pa.list_(pa.int8(), latent_dim), nullable=False),
-            pa.field("scale", pa.float16(), nullable=False),
             pa.field("status", pa.string(), nullable=False),
             pa.field("tier", pa.string(), nullable=False),
             pa.field("topics", words, nullable=False),
@@ -220,7 +219,7 @@ class Store:
 
     def _changes(self, merged: pa.Table, whole: bool) -> tuple[pa.Table, str]:
         """The rows that are new or differ, and a condition for those that go; empty where none do."""
-        compared = [name for name in self.schema.names if name not in ("vector", "latent", "scale", "text")]
+        compared = [name for name in self.schema.names if name not in ("vector", "latent", "text")]
         few = not whole and merged.num_rows < 1000
         standing = self.read(compared, _among("evidence_id", merged["evidence_id"]) if few else None)
         at = pc.index_in(merged["evidence_id"], standing["evidence_id"].combine_chunks())
@@ -335,7 +334,7 @@ class Store:
 
     def standing(self, contents: Sequence[int]) -> pa.Table:
         """All rows with one of these content hashes: what of them costs to make, and their text."""
-        columns = ["evidence_id", "content", "text", "latent", "vector", "scale"]
+        columns = ["evidence_id", "content", "text", "latent", "vector"]
         return self.read(columns, _among("content", pa.array(contents, pa.int64())) or "false")
 
     def ids(self) -> list[str]:

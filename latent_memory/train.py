@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from latent_memory import objectives
 from latent_memory.checkpoint import read_checkpoint, write_checkpoint
-from latent_memory.compressor import Compressor, encode_questions, together
+from latent_memory.compressor import Compressor, encode, together
 from latent_memory.corpus import (
     Batch,
     Corpus,
@@ -41,10 +41,9 @@ from latent_memory.data import Question
 from latent_memory.evaluation.answers import answer_all, answer_loss
 from latent_memory.frozen import Frozen
 from latent_memory.generator import Generator, Reading
-from latent_memory.pointing import held
 from latent_memory.pretrained import load_weights, model_identity, save_pretrained
 from latent_memory.quantisation import rounded
-from latent_memory.reader import Latents
+from latent_memory.reader import Latents, Read, Thought
 from latent_memory.retrieval import encode_all, fit_retrieval
 from latent_memory.training_recipe import MemoryTraining
 from tiers.errors import RecipeError
@@ -52,7 +51,6 @@ from tiers.llm.models import default_models, load_causal_lm
 
 RECONSTRUCT = "What does the context say, word for word?"
 DISTRACTORS = 1000
-STRENGTHS = (0.4, 0.6, 0.8, 1.0, 1.2)
 LONGEST_WAIT = timedelta(days=1)
 """Of the other processes, while the first one drafts questions or looks at the held-out ones."""
 
@@ -88,14 +86,13 @@ class Trainer:
         self._column = torch.zeros(len(generator.model.lm_head.weight), dtype=torch.long)
         self._column[self.columns] = torch.arange(len(self.columns))
         self.frozen = Frozen(compressor, generator, self._head, recipe.answer_tokens)
-        self._slots_held: dict[tuple[str, str], list[tuple[int, int, list[int]]]] = {}
         self.best: tuple[float, int] = (-1.0, 0)
         compressor.checkpointed = recipe.checkpointed
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then a cosine down to a twentieth, for each part of the run."""
         recipe = self.recipe
-        borders = sorted({0, recipe.pointed, recipe.early, recipe.steps})
+        borders = sorted({0, recipe.early, recipe.steps})
         begin, end = next(((a, b) for a, b in pairwise(borders) if step < b), borders[-2:])
         peak = recipe.early_rate / recipe.head_rate if step < recipe.early else 1.0
         done, cooling = step - begin, max(1, end - begin - recipe.warmup)
@@ -116,22 +113,13 @@ class Trainer:
         recipe, generator, compressor = self.recipe, self.generator, self.compressor
         encoded = compressor(compressor.tokenize(batch.texts), "evidence")
         latents = self.latents(encoded.code)
-        queries = compressor.states(compressor.tokenize([q.text for q in batch.questions]), "query")
-        asked = compressor.asked(queries)
-        answers = [self.frozen.answer(q) for q in batch.questions]
-        readings = [
-            Reading(q.text, together([latents[i] for i in context]), a, z)
-            for q, context, a, z in zip(batch.questions, batch.contexts, answers, asked, strict=True)
-        ]
-        targets = self._targets(answers)
-        states = generator.states(readings)
-        logits = generator.logits(states, self._head)
-        found = {"answer": objectives.cross_entropy(logits, targets)}
-        if recipe.weights.read:
-            read = generator.read(compressor.reader, states, readings)
-            found["read"] = objectives.cross_entropy(logits + generator.logits(read.change, self._head), targets)
-            if recipe.weights.pointing:
-                found["pointing"] = self._pointing(batch, read.pointed, answers)
+        readings = self._readings(batch, latents)
+        answers = [reading.answer for reading in readings]
+        thought = generator.states(readings)
+        logits = generator.logits(thought.last, self._head)
+        found = {"answer": objectives.cross_entropy(logits, self._targets(answers))}
+        if recipe.weights.read or recipe.weights.pointing:
+            found |= self._read(batch, thought, readings)
         taught = batch.questions[: min(recipe.distilled, batch.natural)]
         if recipe.weights.distillation and taught:
             count = sum(len(a) for a in answers[: len(taught)])
@@ -141,61 +129,50 @@ class Trainer:
             wanted = [generator.answer_ids(batch.texts[i])[: recipe.reconstructed_tokens] for i in chosen]
             rows = [Reading(RECONSTRUCT, latents[i].tokens, t) for i, t in zip(chosen, wanted, strict=True)]
             found["reconstruction"] = objectives.cross_entropy(
-                generator.logits(generator.states(rows), self._head), self._targets(wanted)
+                generator.logits(generator.states(rows).last, self._head), self._targets(wanted)
             )
         if recipe.weights.contrastive:
             count = batch.natural or len(batch.questions)
-            sought = compressor.vectors(compressor.encoded(queries))[:count]
+            queries = compressor(compressor.tokenize([q.text for q in batch.questions[:count]]), "query")
             found["contrastive"] = self._contrastive(
-                batch.questions[:count], sought, batch.texts, compressor.vectors(encoded)
+                batch.questions[:count], compressor.vectors(queries), batch.texts, compressor.vectors(encoded)
             )
         return found
 
     def early_losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of an early step: the answer, from the reader and what the generator makes of the question alone."""
-        compressor, frozen, recipe = self.compressor, self.frozen, self.recipe
-        latents = self.latents(compressor.encoded(frozen.states(batch.texts, "evidence")).code)
-        asked = compressor.asked(frozen.states([q.text for q in batch.questions], "query"))
-        answers = [frozen.answer(q) for q in batch.questions]
-        readings = [
-            Reading(q.text, together([latents[i] for i in context]), a, z)
-            for q, context, a, z in zip(batch.questions, batch.contexts, answers, asked, strict=True)
+        latents = self.latents(self.compressor.encoded(self.frozen.states(batch.texts, "evidence")).code)
+        return self._read(batch, self.frozen.closed_book(batch.questions), self._readings(batch, latents))
+
+    def _readings(self, batch: Batch, latents: Sequence[Latents]) -> list[Reading]:
+        return [
+            Reading(question.text, together([latents[i] for i in context]), self.frozen.answer(question))
+            for question, context in zip(batch.questions, batch.contexts, strict=True)
         ]
-        states = frozen.closed_book(batch.questions)
-        read = self.generator.read(compressor.reader, states, readings)
-        found = {"pointing": self._pointing(batch, read.pointed, answers)} if recipe.weights.pointing else {}
-        if self.step < recipe.pointed:
-            return found
-        logits = self.generator.logits(states.float() + read.change, self._head)
-        found["read"] = objectives.cross_entropy(logits, self._targets(answers))
-        if recipe.weights.distillation and recipe.early_distilled:
-            found["distillation"] = objectives.distillation(logits, *frozen.taught(batch.questions))
+
+    def _read(self, batch: Batch, thought: Thought, readings: Sequence[Reading]) -> dict[str, Tensor]:
+        """How badly the reader speaks the answers, and points at where they begin in their own evidence."""
+        _, read = self.generator.read(self.compressor.reader, thought, readings)
+        assert read is not None, "every reading has latents"
+        tokens = torch.tensor([token for reading in readings for token in reading.answer])
+        changed = self.generator.logits(thought.last.float() + read.change, self._head).log_softmax(-1)
+        own = changed.gather(1, self._column[tokens][:, None])[:, 0] + read.parts[:, 3]
+        ends = (tokens == self.generator.tokenizer.eos_token_id).float() * read.parts[:, 2].exp()
+        found = {"read": objectives.spoken(own, read.of_words(tokens) + ends)}
+        if self.recipe.weights.pointing:
+            found["pointing"] = self._pointing(batch, read, readings)
         return found
 
-    def _pointing(self, batch: Batch, pointed: Tensor, answers: Sequence[Sequence[int]]) -> Tensor:
-        """How far the reader points at other slots than those that hold the answers' words in their own evidence."""
-        config = self.compressor.config
-        wanted = torch.zeros_like(pointed)
+    def _pointing(self, batch: Batch, read: Read, readings: Sequence[Reading]) -> Tensor:
+        """How far the reader points at other slots than those where the answers begin in their own evidence."""
+        wanted = torch.zeros_like(read.pointed)
         before = 0
-        for question, context, answer in zip(batch.questions, batch.contexts, answers, strict=True):
+        for question, context, reading in zip(batch.questions, batch.contexts, readings, strict=True):
             own = [batch.texts[number] for number in context].index(question.evidence[0])
-            first = own * config.latents * config.slots
-            for position, rest, slots in self._held(question):
-                if position < len(answer):
-                    wanted[before + position, rest, [first + slot for slot in slots]] = 1
-            before += len(answer)
-        return objectives.pointing(pointed, wanted)
-
-    def _held(self, question: Question) -> list[tuple[int, int, list[int]]]:
-        """For tokens of a question's answer: position, whether it goes on with a word, slots that hold it."""
-        key = (question.evidence[0], question.answers[0])
-        if key not in self._slots_held:
-            compressor, generator = self.compressor, self.generator
-            ids = compressor.tokenize([key[0]])[0]
-            slots = compressor.slot_of_words(ids)
-            found = held(compressor.words, ids, generator.words, generator.token_ids(key[1]))
-            self._slots_held[key] = [(one.position, one.rest, [slots[word] for word in one.words]) for one in found]
-        return self._slots_held[key]
+            first = own * self.compressor.config.words
+            wanted[before, [first + slot for slot in self.frozen.spoken(question).begins]] = 1
+            before += len(reading.answer)
+        return objectives.pointing(read.pointed, wanted)
 
     def _contrastive(self, questions: list[Question], queries: Tensor, texts: list[str], vectors: Tensor) -> Tensor:
         """The natural questions' vectors against those of the evidence in their part of the batch."""
@@ -258,35 +235,16 @@ class Trainer:
             return {}
         encoded = encode_all(self.compressor, [q.evidence[0] for q in held], "evidence")
         latents, vectors = self.latents(encoded.code), self.compressor.vectors(encoded)
-        asked, sought = encode_questions(self.compressor, [q.text for q in held])
+        _, sought = encode(self.compressor, [q.text for q in held], "query")
         best = (torch.from_numpy(sought) @ vectors.T).argmax(1).tolist()
         hits = sum(held[b].evidence == q.evidence for b, q in zip(best, held, strict=True))
-        if self.step <= self.recipe.early:  # nothing has been trained that stands in a prompt
-            latents = [replace(one, tokens=one.tokens[:0]) for one in latents]
         others = latents[-1:] + latents[:-1]
-        reader = (self.compressor.reader, asked) if self.recipe.weights.read else ()
+        reader = (self.compressor.reader,) if self.recipe.weights.read else ()
         figures = {"held_out_recall_at_1": hits / len(held)}
         for name, contexts, helper in (("", latents, reader), ("_shuffled", others, reader), ("_unread", latents, ())):
             figures[f"held_out{name}"] = fmean(answer_loss(self.generator, held, contexts, *helper))
         figures["held_out_f1"] = fmean(answer_all(self.generator, held, latents, *reader).f1)
         return {name: round(figure, 4) for name, figure in figures.items()}
-
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def fit_strength(self) -> dict[float, float]:
-        """Sets the reader's strength to that with the best F1 on the held-out questions; returns all of them.
-
-        A reader is surer of the questions that it was trained on than of others. Where F1 is the same, the strength
-        nearest to 1 is taken.
-        """
-        compressor, held = self.compressor.eval(), self.corpus.held_out
-        latents = self.latents(encode_all(compressor, [q.evidence[0] for q in held], "evidence").code)
-        asked, _ = encode_questions(compressor, [q.text for q in held])
-        found: dict[float, float] = {}
-        for strength in STRENGTHS:
-            compressor.reader.strength.fill_(strength)
-            found[strength] = fmean(answer_all(self.generator, held, latents, compressor.reader, asked).f1)
-        compressor.reader.strength.fill_(max(found, key=lambda strength: (found[strength], -abs(strength - 1))))
-        return {strength: round(f1, 4) for strength, f1 in found.items()}
 
     def look(self, folder: Path) -> dict[str, float]:
         """Validates, and writes a checkpoint; with a patience, the best weights too. All processes learn the F1."""
@@ -350,8 +308,12 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
     generator_identity = model_identity(recipe.generator_model, reader, reader_tokenizer)
     reader.set_attn_implementation("eager")  # twice as fast backward where most keys are a prompt without gradients
     generator = Generator(reader, reader_tokenizer)
-    compressor = Compressor(base, tokenizer, recipe.compressor, generator.hidden, generator.embedding_norm)
-    compressor.start_for(generator.embedding, reader.lm_head.weight, reader_tokenizer)
+    norm = generator.embedding_norm
+    compressor = Compressor(base, tokenizer, recipe.compressor, generator.hidden, norm, reader_tokenizer)
+    compressor.start_for(generator.embedding, reader_tokenizer)
+    if recipe.heads:
+        layer = reader.model.layers[recipe.compressor.depth]
+        compressor.start_heads(layer.self_attn, layer.input_layernorm.weight, recipe.heads)
     drafted = _drafted_once(recipe, generator, out)
     compressor.salience.copy_(salience(read_sources(recipe)[1], compressor))
     corpus = read_corpus(recipe, compressor, generator, drafted)
@@ -363,9 +325,6 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
         return out / "memory"
     if recipe.patience:
         trainer.take_best(out)
-    if recipe.weights.read and corpus.held_out:
-        fitted = {"f1": trainer.fit_strength(), "strength": round(float(compressor.reader.strength), 2)}
-        (out / "strength.json").write_text(json.dumps(fitted) + "\n", encoding="utf-8")
     if recipe.retrieval_steps:
         distractors = random.Random(recipe.seed).sample(corpus.sentences, min(len(corpus.sentences), DISTRACTORS))
         fit = fit_retrieval(

@@ -29,16 +29,16 @@ from torch.nn import functional as F
 
 from latent_memory import objectives
 from latent_memory.checkpoint import read_checkpoint, write_checkpoint
-from latent_memory.compressor import Compressor, encode, encode_questions
+from latent_memory.compressor import Compressor, encode
 from latent_memory.evaluate_images import MAX_TOKENS
 from latent_memory.evaluation.metrics import exact_match
 from latent_memory.generator import Generator, Reading
 from latent_memory.image_data import ImageQuestion, ImageSet, read_easy_vqa
 from latent_memory.image_model import TowerConfig, make_tower, save_vision
-from latent_memory.images import Picture, Vision, encode_images
+from latent_memory.images import Images, Picture, Vision, encode_images
 from latent_memory.pretrained import PACKAGED, load_compressor, load_generator
 from latent_memory.quantisation import rounded
-from latent_memory.reader import Latents
+from latent_memory.reader import Latents, Thought
 from latent_memory.repeated_questions import RepeatedQuestions
 from latent_memory.train import RECONSTRUCT, run
 from tiers.errors import RecipeError
@@ -180,11 +180,17 @@ def vocabulary(data: Sights, generator: Generator) -> Tensor:
     """
     asked = data.about(data.trained)
     texts = {text for question in asked for text in (question.answer, question.text)} | set(data.captions)
-    seen = {token for text in texts for token in generator.answer_ids(text)}
+    seen = {token for text in texts for blank in (False, True) for token in generator.answer_ids(text, blank)}
     different = sorted({question.text for question in asked})
     some = random.Random(0).sample(different, min(SAMPLE, len(different)))
     logits = generator.score([Reading(question, None, generator.answer_ids("")) for question in some])
     return torch.tensor(sorted(seen | set(logits.topk(min(TOP_K * 4, logits.shape[1])).indices.ravel().tolist())))
+
+
+def names(data: Sights, compressor: Compressor) -> Tensor:
+    """Ids of the compressor's tokens that captions and answers are made of: what a place may be called by."""
+    texts = {data.captions[number] for number in data.trained} | {q.answer for q in data.about(data.trained)}
+    return torch.tensor(sorted({token for row in compressor.tokenize(sorted(texts)) for token in row}))
 
 
 class ImageTrainer:
@@ -209,8 +215,7 @@ class ImageTrainer:
         self.said = sorted({data.captions[number] for number in data.trained})
         _, vectors = encode(compressor, self.said, "evidence")
         self.vectors, self.words = torch.from_numpy(vectors), self._words(self.said)
-        asked = sorted({question.text for question in data.about([*data.trained, *data.held_out])})
-        self.asked = dict(zip(asked, encode_questions(compressor, asked)[0], strict=True))
+        vision.names = self._names = names(data, compressor)
         self.columns = vocabulary(data, generator)
         self._head = generator.model.lm_head.weight[self.columns]
         self._column = {token: column for column, token in enumerate(self.columns.tolist())}
@@ -265,20 +270,21 @@ class ImageTrainer:
         weights, generator = self.recipe.weights, self.generator
         questions = self.draw(rng)
         images = [question.image for question in questions]
-        encoded = self.vision.see(self.compressor, [self.data.pictures[i] for i in images])
+        pictures = [self.data.pictures[i] for i in images]
+        look = self.vision.look(pictures)
+        encoded = self.compressor([picture.ids for picture in pictures], "evidence", look)
         latents = self.latents(encoded.code)
         readings = [
-            Reading(q.text, z, generator.answer_ids(q.answer), self.asked[q.text])
+            Reading(q.text, z, generator.answer_ids(q.answer, blank=True))
             for q, z in zip(questions, latents, strict=True)
         ]
         captions = [self.data.captions[i] for i in images]
         targets = self._targets(readings)
-        states = generator.states(readings)
-        logits = generator.logits(states, self._head)
+        thought = generator.states(readings)
+        logits = generator.logits(thought.last, self._head)
         found = {"answer": objectives.cross_entropy(logits, targets)}
         if weights.read:
-            change = generator.logits(generator.read(self.compressor.reader, states, readings).change, self._head)
-            found["read"] = objectives.cross_entropy(logits + change, targets)
+            found["read"] = self._read(look, thought, readings)
         if weights.distillation and self.recipe.distilled:
             found["distillation"] = self._distil(logits, readings[: self.recipe.distilled], captions)
         if weights.reconstruction and self.recipe.reconstructed:
@@ -286,11 +292,29 @@ class ImageTrainer:
                 Reading(RECONSTRUCT, z.tokens, generator.answer_ids(caption))
                 for z, caption in zip(latents[: self.recipe.reconstructed], captions, strict=False)
             ]
-            given = generator.logits(generator.states(rows), self._head)
+            given = generator.logits(generator.states(rows).last, self._head)
             found["reconstruction"] = objectives.cross_entropy(given, self._targets(rows))
         if weights.contrastive:
             found["contrastive"] = self._found(self.compressor.vectors(encoded), self.vectors, images)
         return found
+
+    def _read(self, look: Images, thought: Thought, readings: Sequence[Reading]) -> Tensor:
+        """How badly the reader speaks the answers, where each place of an image is called by each name a little."""
+        _, read = self.generator.read(self.compressor.reader, thought, readings)
+        assert read is not None, "every reading has latents"
+        tokens = torch.tensor([token for reading in readings for token in reading.answer])
+        rows = torch.tensor([number for number, reading in enumerate(readings) for _ in reading.answer])
+        fits = (
+            look.alike(self.compressor.base.get_input_embeddings().weight).softmax(1).unflatten(0, (len(readings), -1))
+        )
+        called = torch.stack(
+            [fits[row] @ (self._names == token).float() for row, token in zip(rows, tokens, strict=True)]
+        )
+        pointed = (read.pointed[:, : called.shape[1]] * called).sum(1) * read.parts[:, 0].exp()
+        ends = (tokens == self.generator.tokenizer.eos_token_id).float() * read.parts[:, 2].exp()
+        changed = self.generator.logits(thought.last.float() + read.change, self._head).log_softmax(-1)
+        own = changed.gather(1, self._targets(readings)[:, None])[:, 0] + read.parts[:, 3]
+        return objectives.spoken(own, pointed + ends)
 
     def _targets(self, readings: Sequence[Reading]) -> Tensor:
         """The columns of the restricted output head that the answers' tokens have, one after the other."""
@@ -316,7 +340,7 @@ class ImageTrainer:
         if new:
             with torch.no_grad():
                 rows = [Reading(question, self.generator.embed(caption), answer) for question, caption, answer in new]
-                logprobs = self.generator.logits(self.generator.states(rows), self._head).log_softmax(-1)
+                logprobs = self.generator.logits(self.generator.states(rows).last, self._head).log_softmax(-1)
             self._teacher.update(zip(new, logprobs.split([len(row.answer) for row in rows]), strict=True))
         return [self._teacher[key] for key in keys]
 
@@ -361,7 +385,7 @@ class ImageTrainer:
         def rows(shift: int, answered: bool) -> list[Reading]:
             ids = [self.generator.answer_ids(q.answer) if answered else () for q in chosen]
             seen = [latents[row[q.image] - shift] for q in chosen]
-            return [Reading(q.text, z, i, self.asked[q.text]) for q, z, i in zip(chosen, seen, ids, strict=True)]
+            return [Reading(q.text, z, i) for q, z, i in zip(chosen, seen, ids, strict=True)]
 
         for name, shift in (("", 0), ("_shuffled", 1)):
             told = rows(shift, answered=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latent_memory.compressor import CompressorConfig
 from latent_memory.data import Form
@@ -48,7 +48,7 @@ class Weights(BaseModel):
         distillation: The generator's own distribution when it reads the text.
         answer: The gold answer, from the latent as an input alone.
         read: The gold answer, with the reader's help.
-        pointing: The reader points at the slots that hold the answer's words.
+        pointing: The reader points at where the answer begins.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,7 +77,6 @@ class MemoryTraining(BaseModel):
         weights: Weights of the terms of the loss.
         parts: Parts of a batch; gradients are averaged over them, and each process computes some of them.
         early: First steps that train slots and reader alone, on what frozen models say without evidence.
-        pointed: The first of these, which learn where answers stand and nothing else: the cheapest ones.
         early_rate: Peak learning rate of these steps.
         early_questions: Natural questions in a part of such a step.
         natural: Natural questions in a part.
@@ -85,13 +84,14 @@ class MemoryTraining(BaseModel):
         distilled: Natural questions in a part that the teacher answers.
         distracted: Share of questions that are read with two further pieces of evidence beside their own.
         rounded: Whether latents are read as they are stored, in the compressor's bits a number.
-        early_distilled: Whether such a step also learns from the teacher.
         reconstructed: Evidence in a part that is reconstructed.
         reconstructed_tokens: Tokens of it that are scored.
         evidence_tokens: Longer evidence isn't trained on.
         answer_tokens: Answers are scored up to here.
         longest_answer: Longer natural answers aren't trained on.
         temperature: Of the contrastive loss.
+        heads: Heads of the generator that keys and the reader start with, in the layer behind the compressor's last
+            one. For this both have to be one model.
         start: Folder of a trained compressor to go on from, with a fresh optimiser.
         steps: Optimiser steps of the learning rate's schedule.
         stop: Step at which the run ends, where that is before its schedule does.
@@ -123,7 +123,6 @@ class MemoryTraining(BaseModel):
     weights: Weights = Weights()
     parts: int = Field(default=1, ge=1)
     early: int = Field(default=0, ge=0)
-    pointed: int = Field(default=0, ge=0)
     early_rate: float = Field(default=1e-3, gt=0)
     early_questions: int = Field(default=32, ge=1)
     natural: int = Field(default=6, ge=0)
@@ -131,13 +130,13 @@ class MemoryTraining(BaseModel):
     distilled: int = Field(default=4, ge=0)
     distracted: float = Field(default=0.25, ge=0, le=1)
     rounded: bool = True
-    early_distilled: bool = False
     reconstructed: int = Field(default=4, ge=0)
     reconstructed_tokens: int = Field(default=32, ge=1)
     evidence_tokens: int = Field(default=64, ge=8)
     answer_tokens: int = Field(default=8, ge=2)
     longest_answer: int = Field(default=24, ge=2)
     temperature: float = Field(default=0.07, gt=0)
+    heads: tuple[int, ...] = ()
     start: Path | None = None
     steps: int = Field(default=2000, ge=1)
     stop: int | None = Field(default=None, ge=1)
@@ -153,12 +152,6 @@ class MemoryTraining(BaseModel):
     checkpoint_every: int = Field(default=100, ge=1)
     seed: int = 0
     dtype: str = "bfloat16"
-
-    @model_validator(mode="after")
-    def _pointed_are_early(self) -> MemoryTraining:
-        if self.pointed and (self.pointed > self.early or not self.weights.pointing):
-            raise ValueError("`pointed` steps are the first of the `early` ones, and need a weight for `pointing`")
-        return self
 
 
 def load_recipe(path: Path) -> MemoryTraining:

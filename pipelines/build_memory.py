@@ -26,7 +26,7 @@ RUNS = 5
 """How many runs can be opened by their tags; what only older ones held is cleaned up."""
 UNUSABLE = (TierlineError, OSError, RuntimeError, ValueError)
 """What opening a memory raises that was made otherwise, or whose making was cut off."""
-COLUMNS = ("content", "vector", "latent", "scale", "status", "tier", "kind", "topics")
+COLUMNS = ("content", "vector", "latent", "status", "tier", "kind", "topics")
 
 
 class MemoryReason(StrEnum):

@@ -138,7 +138,7 @@ class _Teacher:
             asked = [self.questions[key] for key in new]
             rows = [Reading(q.text, self.generator.embed(q.evidence[0])[:ROOM], self.answer(q)) for q in asked]
             with torch.no_grad():
-                logits = self.generator.logits(self.generator.states(rows), self.head)
+                logits = self.generator.logits(self.generator.states(rows).last, self.head)
                 top = logits.log_softmax(-1).topk(min(TOP_K, len(self.columns)))
             counts = [len(row.answer) for row in rows]
             for key, ids, values in zip(new, top.indices.split(counts), top.values.split(counts), strict=True):
@@ -167,7 +167,7 @@ class _Teacher:
         return loss
 
     def _score(self, readings: Sequence[Reading]) -> tuple[Tensor, Tensor]:
-        logits = self.generator.logits(self.generator.states(readings), self.head)
+        logits = self.generator.logits(self.generator.states(readings).last, self.head)
         targets = self._column[torch.tensor([token for reading in readings for token in reading.answer])]
         return logits, objectives.cross_entropy(logits, targets)
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from latent_memory.data import Question
 from latent_memory.evaluation.metrics import exact_match, token_f1
 from latent_memory.generator import Generator, Reading
-from latent_memory.reader import Asked, Latents, Reader
+from latent_memory.reader import Latents, Reader
 
 BATCH = 64
 BATCH_TOKENS = 16_384
@@ -34,16 +34,15 @@ def answer_all(
     questions: Sequence[Question],
     contexts: Sequence[Tensor | Latents | None],
     reader: Reader | None = None,
-    asked: Sequence[Asked] | None = None,
 ) -> Run:
     """Answers every question from its context, in batches of similar length.
 
-    Where contexts are latents, a reader may help that knows the questions as `asked`.
+    Where contexts are latents, a reader may help.
     """
     lengths = [0 if context is None else len(context) for context in contexts]
     answers = [""] * len(questions)
     for part in _batches(lengths):
-        found = generator.answer([_reading(questions, contexts, asked, i) for i in part], reader)
+        found = generator.answer([_reading(questions, contexts, i) for i in part], reader)
         for index, answer in zip(part, found, strict=True):
             answers[index] = answer
     pairs = list(zip(answers, (q.answers for q in questions), strict=True))
@@ -72,14 +71,13 @@ def answer_loss(
     questions: Sequence[Question],
     contexts: Sequence[Tensor | Latents | None],
     reader: Reader | None = None,
-    asked: Sequence[Asked] | None = None,
 ) -> list[float]:
     """Negative log-likelihood of each first accepted answer, nats per token: finer than greedy answers are."""
     losses: list[float] = []
     for begin in range(0, len(questions), BATCH):
         part = range(begin, min(len(questions), begin + BATCH))
-        answers = [generator.answer_ids(questions[i].answers[0]) for i in part]
-        rows = [_reading(questions, contexts, asked, i, answer) for i, answer in zip(part, answers, strict=True)]
+        answers = [generator.answer_ids(questions[i].answers[0], blank=reader is not None) for i in part]
+        rows = [_reading(questions, contexts, i, answer) for i, answer in zip(part, answers, strict=True)]
         with torch.inference_mode():
             logits = generator.score(rows, reader)
             targets = torch.tensor([token for answer in answers for token in answer])
@@ -91,8 +89,7 @@ def answer_loss(
 def _reading(
     questions: Sequence[Question],
     contexts: Sequence[Tensor | Latents | None],
-    asked: Sequence[Asked] | None,
     at: int,
     answer: tuple[int, ...] = (),
 ) -> Reading:
-    return Reading(questions[at].text, contexts[at], answer, None if asked is None else asked[at])
+    return Reading(questions[at].text, contexts[at], answer)

@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latent_memory.baselines.xrag import Projector
-from latent_memory.compressor import Compressor, encode, encode_questions, together
+from latent_memory.compressor import Compressor, encode, together
 from latent_memory.data import Question
 from latent_memory.evaluation.pruning import Weighed, self_information
 from latent_memory.evaluation.retrievers import BM25, SentenceEncoder
 from latent_memory.generator import Generator
 from latent_memory.quantisation import dequantise, quantise
 from latent_memory.ranking import fuse
-from latent_memory.reader import Asked, Latents
+from latent_memory.reader import Latents
 from tiers.errors import ModelError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ DEEPEST = 10
 JOINED = 50
 """How many rows each of two searches gives to be joined with the other's, as in the memory itself."""
 HALF = 2
-"""Bytes of a number in a search vector, and of a latent's scale."""
+"""Bytes of a number in a search vector."""
 
 
 @dataclass(frozen=True)
@@ -68,40 +68,37 @@ class Stored:
     """Latents and vectors of evidence as a memory stores them.
 
     Attributes:
-        codes: Packed, (N, C bits / 8).
-        scales: float32, (N,).
+        codes: Packed, (N, bytes).
         vectors: (N, R).
     """
 
     codes: NDArray[np.int8]
-    scales: NDArray[np.float32]
     vectors: NDArray[Any]
 
     def latents(self, compressor: Compressor, rows: Sequence[int]) -> Latents:
         """The latents of some evidence, one after the other."""
         chosen = list(rows)
-        values = dequantise(self.codes[chosen], self.scales[chosen], compressor.config)
+        values = dequantise(self.codes[chosen], compressor.config)
         with torch.inference_mode():
             return together(compressor.latents(torch.from_numpy(values)))
 
     @property
     def nbytes(self) -> float:
         """Bytes of the latents of one evidence; what names it is left out."""
-        return float(self.codes.shape[1] + HALF)
+        return float(self.codes.shape[1])
 
 
 def store(compressor: Compressor, texts: Sequence[str]) -> Stored:
     """Compresses texts into what a memory would store."""
     codes, vectors = encode(compressor, texts, "evidence")
-    return Stored(*quantise(codes, compressor.config), vectors)
+    return Stored(quantise(codes, compressor.config), vectors)
 
 
 def read_memory(memory: LatentMemory) -> tuple[list[str], Stored]:
     """The evidence of a memory, in the order of its ids, and what is stored of it."""
     rows = memory.read().sort_by("evidence_id").combine_chunks()
     codes = _numbers(rows["latent"]).reshape(rows.num_rows, -1)
-    scales = _numbers(rows["scale"]).astype(np.float32)
-    return rows["text"].to_pylist(), Stored(codes, scales, _numbers(rows["vector"]).reshape(rows.num_rows, -1))
+    return rows["text"].to_pylist(), Stored(codes, _numbers(rows["vector"]).reshape(rows.num_rows, -1))
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
@@ -161,7 +158,6 @@ class Corpus:
             return made
         return Stored(
             np.concatenate([given.codes, made.codes]),
-            np.concatenate([given.scales, made.scales]),
             np.concatenate([given.vectors.astype(np.float32), made.vectors]),
         )
 
@@ -266,13 +262,9 @@ class Bench:
         return derangement(self.own)
 
     @cached_property
-    def _encoded(self) -> tuple[list[Asked], NDArray[np.float32]]:
-        return encode_questions(self.corpus.models.compressor, [q.text for q in self.questions])
-
-    @property
-    def asked(self) -> list[Asked]:
-        """The questions as the reader knows them."""
-        return self._encoded[0]
+    def _vectors(self) -> NDArray[np.float32]:
+        """The questions' vectors, (Q, R)."""
+        return encode(self.corpus.models.compressor, [q.text for q in self.questions], "query")[1]
 
     @cached_property
     def _scores(self) -> dict[Search, NDArray[np.float32]]:
@@ -287,7 +279,7 @@ class Bench:
             elif search == "dense":
                 found = corpus.encoder.encode(texts) @ corpus.dense[: corpus.searched].T
             else:
-                found = self._encoded[1] @ corpus.compressed.vectors[: corpus.searched].astype(np.float32).T
+                found = self._vectors @ corpus.compressed.vectors[: corpus.searched].astype(np.float32).T
             self._scores[search] = found
         return self._scores[search]
 

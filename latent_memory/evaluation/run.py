@@ -16,7 +16,6 @@ from latent_memory.evaluation.bench import Bench, Corpus, Search
 from latent_memory.evaluation.methods import METHODS, Method
 from latent_memory.evaluation.metrics import bootstrap, holds_answer, recall
 from latent_memory.generator import Generator, Reading
-from latent_memory.reader import Asked, Reader
 from latent_memory.repeated_questions import RepeatedQuestions
 from tiers.errors import ModelError, SourceError
 
@@ -156,11 +155,11 @@ def _answer(bench: Bench, methods: Sequence[str], tell: Callable[[str], None]) -
 def _answer_part(bench: Bench, generator: Generator, name: str, part: list[int]) -> list[dict[str, Any]]:
     method, questions = METHODS[name], [bench.questions[at] for at in part]
     contexts = [method.context(bench, at) for at in part]
-    reader, asked = _help(bench, method, part)
-    run = answer_all(generator, questions, contexts, reader, asked)
+    reader = bench.corpus.models.compressor.reader if method.reads else None
+    run = answer_all(generator, questions, contexts, reader)
     losses: list[float | None] = [None] * len(part)
     if name in SCORED:
-        losses = list(answer_loss(generator, questions, contexts, reader, asked))
+        losses = list(answer_loss(generator, questions, contexts, reader))
     texts = bench.corpus.texts
     return [
         {
@@ -177,13 +176,6 @@ def _answer_part(bench: Bench, generator: Generator, name: str, part: list[int])
         }
         for i, (at, question) in enumerate(zip(part, questions, strict=True))
     ]
-
-
-def _help(bench: Bench, method: Method, part: Sequence[int]) -> tuple[Reader | None, list[Asked] | None]:
-    """The reader and what it knows of the questions, for methods that it helps."""
-    if not method.reads:
-        return None, None
-    return bench.corpus.models.compressor.reader, [bench.asked[at] for at in part]
 
 
 def _figures(rows: Sequence[dict[str, Any]], corpus: Corpus, method: Method) -> dict[str, Any]:
@@ -216,9 +208,9 @@ def _seconds(bench: Bench, method: Method, timed: int) -> dict[str, float | None
         started = time.perf_counter()
         alone = Bench(bench.corpus, [question], bench.k)
         context = method.context(alone, 0)
-        reader, asked = _help(alone, method, [0])
+        reader = bench.corpus.models.compressor.reader if method.reads else None
         retrieved = time.perf_counter()
-        bench.generator.answer([Reading(question.text, context, asked=None if asked is None else asked[0])], reader)
+        bench.generator.answer([Reading(question.text, context)], reader)
         retrieve.append(retrieved - started)
         answer.append(time.perf_counter() - retrieved)
     made = [bench.corpus.seconds.get(name) for name in method.made]

@@ -17,9 +17,9 @@ SIZES = CompressorConfig(
     lora_from=0,
     lora_rank=2,
     lora_alpha=4,
-    slots=4,
-    slot_size=8,
-    reader=ReaderConfig(size=16, layers=1, heads=2),
+    slots=40,
+    key=8,
+    reader=ReaderConfig(size=16),
     retrieval_dim=16,
     max_tokens=200,
     split_tokens=60,
@@ -33,11 +33,11 @@ def make_compressor(folder: Path, seed: int = 0) -> Compressor:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         compressor = Compressor(base, tokenizer, SIZES, generator_hidden=32, latent_norm=2.0)
-        compressor.start_for(base.get_input_embeddings().weight, base.get_input_embeddings().weight, tokenizer)
-        silent = ("retrieval_residual", "slots.contextual", "slots.emphasis", "reader.hint")
+        silent = ("retrieval_residual", "reader.hint")
         for name, parameter in compressor.named_parameters():
             if "lora_B" in name or name.startswith(silent):  # at the start; here they must speak
                 torch.nn.init.normal_(parameter, std=0.2)
+        compressor.reader.gate.bias.data[:2] += 5.0  # it mostly says words of its evidence
     return compressor.eval()
 
 

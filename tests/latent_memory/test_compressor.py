@@ -14,21 +14,23 @@ TEXTS = ["A", "The tower was built in 1889.", "It stands in Paris, beside the Se
 def test_a_latent_does_not_depend_on_its_batch(compressor: Compressor) -> None:
     together = encode(compressor, TEXTS, "evidence")
     for row, text in enumerate(TEXTS):
-        alone = encode(compressor, [text], "evidence")
-        for whole, single in zip(together, alone, strict=True):
-            assert abs(whole[row] - single[0]).max() < 1e-5
+        codes, vectors = encode(compressor, [text], "evidence")
+        words = compressor.config.words
+        assert (codes[0, :words] == together[0][row, :words]).all()
+        assert abs(codes[0] - together[0][row]).max() < 1e-5 * abs(codes[0, words:]).max()
+        assert abs(vectors[0] - together[1][row]).max() < 1e-5
 
 
 def test_latents_have_one_norm_and_vectors_unit_norm(compressor: Compressor) -> None:
     codes, vectors = encode(compressor, TEXTS, "evidence")
-    assert codes.shape == (3, 32)
+    assert codes.shape == (3, 40 * (1 + 8))
     assert vectors.shape == (3, 16)
     latents = compressor.latents(torch.from_numpy(codes))
     assert [len(one) for one in latents] == [1] * 3
     assert [one.tokens.norm().item() for one in latents] == pytest.approx(
         [compressor.log_norm.exp().item()] * 3, rel=1e-4
     )
-    assert all(one.slots.shape == (4, 8) for one in latents)
+    assert all(one.words.shape == (40,) and one.keys.shape == (40, 8) for one in latents)
     assert (vectors**2).sum(1) == pytest.approx([1.0] * 3, rel=1e-4)
 
 
@@ -80,21 +82,21 @@ def test_a_short_text_is_not_split(compressor: Compressor) -> None:
 
 def test_trained_state_holds_everything_but_the_base(compressor: Compressor) -> None:
     state = compressor.trained_state()
-    assert {"memory_token", "salience", "log_norm", "slots.lexical.weight", "reader.points"} <= state.keys()
+    assert {"memory_token", "salience", "log_norm", "key.weight", "reader.query.weight"} <= state.keys()
     assert not any("embed_tokens" in name or name.endswith("base_layer.weight") for name in state)
     assert sum("lora_" in name for name in state) == 2 * 2 * 4 * 2  # adapters, layers, projections, A and B
 
 
 def test_a_code_of_two_latents_is_two_tokens_and_twice_the_slots(tiny_model: Path) -> None:
     base, tokenizer = load_causal_lm(str(tiny_model), tiny_model, dtype="float32")
-    sizes = CompressorConfig(depth=2, lora_from=0, latents=2, slots=4, slot_size=8, retrieval_dim=16)
+    sizes = CompressorConfig(depth=2, lora_from=0, latents=2, slots=4, key=8, retrieval_dim=16)
     compressor = Compressor(base, tokenizer, sizes, generator_hidden=24, latent_norm=1.0)
     codes, _ = encode(compressor, TEXTS, "evidence")
-    assert codes.shape == (3, 64)
+    assert codes.shape == (3, 8 * (1 + 8))
     one, other, _ = compressor.latents(torch.from_numpy(codes))
     both = together([one, other])
-    assert (len(one), one.tokens.shape, one.slots.shape, one.piece) == (2, (2, 24), (8, 8), 8)
-    assert (len(both), both.slots.shape, both.piece) == (4, (16, 8), 8)
+    assert (len(one), one.tokens.shape, one.words.shape, one.keys.shape) == (2, (2, 24), (8,), (8, 8))
+    assert (len(both), both.words.shape, both.keys.shape) == (4, (16,), (16, 8))
 
 
 def test_recomputed_activations_give_the_gradients_of_a_plain_backward_with_both_adapters(
@@ -146,7 +148,9 @@ def test_the_gradients_of_two_adapters_on_one_base_are_those_of_two_plain_models
     }
     rows = []
     for row in ids:  # one by one: no padding
-        inputs = torch.cat([model.get_input_embeddings()(torch.tensor(row)), compressor.memory_token[None]])[None]
+        first = compressor.tokenizer.eos_token_id
+        read = model.get_input_embeddings()(torch.tensor([first, *row]))
+        inputs = torch.cat([read, compressor.memory_token[None]])[None]
         rows.append(torch.func.functional_call(model, weights, (), {"inputs_embeds": inputs}).last_hidden_state[0, -1])
     (torch.stack(rows) * found[1].detach().roll(1, 0)).sum().backward()
     assert ours.keys() == leaves.keys()

@@ -115,7 +115,7 @@ def test_methods_of_raw_text_read_that_text(bench: Bench) -> None:
 
 
 def same(one: Latents, other: Latents) -> bool:
-    return torch.equal(one.tokens, other.tokens) and torch.equal(one.slots, other.slots)
+    return torch.equal(one.tokens, other.tokens) and torch.equal(one.keys, other.keys)
 
 
 def test_methods_of_latents_read_those_of_the_right_evidence(bench: Bench) -> None:
@@ -222,7 +222,7 @@ def test_bytes_are_those_of_what_a_method_keeps(models: Models) -> None:
     kept = {name: got["bytes_per_evidence"] for name, got in methods.items()}
     assert kept["closed-book"] == 0
     assert kept["gold-raw"] == pytest.approx(text)
-    assert kept["latents"] == 16 + 2 + 2 * 16
+    assert kept["latents"] == 40 * (3 + 2) + 2 * 16
     assert kept["xrag"] == 2 * 24
     assert kept["dense"] == pytest.approx(text + 2 * 24)
     assert kept["bm25"] > text

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from latent_memory.generator import Generator, Reading
-from latent_memory.reader import Asked, Latents, Reader, ReaderConfig
+from latent_memory.reader import Latents, Reader, ReaderConfig
 from tiers.llm.models import load_causal_lm
 
 QUESTIONS = ["When was the tower built?", "Who?", "How many people live there today?"]
@@ -23,7 +23,7 @@ def _plain_logits(generator: Generator, question: str, text: str, answer: tuple[
 def test_raw_text_scores_as_the_plain_prompt_does(generator: Generator) -> None:
     answer = generator.answer_ids("1889")
     scored = generator.score([Reading(QUESTIONS[0], generator.embed(TEXT), answer)])
-    expected = _plain_logits(generator, QUESTIONS[0], TEXT, answer)
+    expected = _plain_logits(generator, QUESTIONS[0], TEXT, answer).log_softmax(-1)
     assert scored.shape == expected.shape == (5, len(generator.embedding))
     assert (scored - expected).abs().max() < 1e-3
 
@@ -119,12 +119,13 @@ def test_in_invariant_batches_every_bit_is_that_of_a_reading_alone(grouped: Gene
     readings = [
         Reading(
             "Why? " * number,
-            Latents(torch.randn(n, 256), torch.randn(4 * n, 16), 4) if (n := number % 5) else None,
-            asked=Asked(torch.randn(number, 16), torch.randn(number, 32), torch.rand(number).softmax(0)),
+            Latents(torch.randn(n, 256), torch.randint(90, (4 * n,)), torch.randn(4 * n, 16))
+            if (n := number % 5)
+            else None,
         )
         for number in range(1, 20)
     ]
-    reader = Reader(256, 16, 32, ReaderConfig(size=32, heads=2))
+    reader = Reader(256, 16, ReaderConfig(size=32))
     torch.nn.init.normal_(reader.hint.weight, std=0.1)
     for second in (None, reader.requires_grad_(False).eval()):
         together = list(grouped.stream(readings, second, max_tokens=8, invariant=True))[-1]

@@ -14,7 +14,7 @@ from latent_memory.image_model import TowerConfig, make_tower
 from latent_memory.images import Picture, Vision, take_apart
 from tiers.errors import ModelError, StageError
 
-SIZES = CompressorConfig(depth=2, lora_from=0, lora_rank=2, lora_alpha=4, slots=3, slot_size=8, retrieval_dim=16)
+SIZES = CompressorConfig(depth=2, lora_from=0, lora_rank=2, lora_alpha=4, slots=12, key=8, retrieval_dim=16)
 PLACE = 250
 TEXT = {
     "vocab_size": 300, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -93,6 +93,15 @@ class Bytes:
     """A tokenizer whose tokens are characters."""
 
     all_special_ids = (PLACE,)
+    eos_token_id = 0
+
+    @staticmethod
+    def get_vocab() -> dict[str, int]:
+        return {chr(number): number + 1 for number in range(200)}
+
+    @staticmethod
+    def get_added_vocab() -> dict[str, int]:
+        return {}
 
     def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
         return {"input_ids": [1 + ord(character) for character in text]}
@@ -145,7 +154,7 @@ def _make(family: str) -> tuple[Compressor, Vision, Any]:
         base, vision = take_apart(model, Processor(family))
         compressor = Compressor(base, Processor.tokenizer, SIZES, generator_hidden=24, latent_norm=2.0)
         for name, parameter in compressor.named_parameters():
-            if "lora_B" in name or name.startswith(("residual", "retrieval_residual")):
+            if "lora_B" in name or name.startswith("retrieval_residual"):
                 torch.nn.init.normal_(parameter, std=0.2)
     return compressor.eval(), vision.eval(), model
 
@@ -186,7 +195,7 @@ def test_states_are_those_of_the_whole_model(family: str) -> None:
     scale = TEXT["hidden_size"] ** 0.5 if family == "gemma3" else 1.0  # Gemma multiplies what it looks up
     model.get_input_embeddings().weight.data[7] = compressor.memory_token.data / scale
     picture = vision.prepare(_image(0), "a red triangle")
-    ids = torch.tensor([[*picture.ids, 7]])
+    ids = torch.tensor([[compressor.tokenizer.eos_token_id, *picture.ids, 7]])
     kinds = (ids == PLACE).long()
     own = {"gemma3": {"token_type_ids": kinds}, "qwen2-vl": {"mm_token_type_ids": kinds}}
     own["qwen2.5-vl"] = own["qwen2-vl"]

@@ -254,15 +254,14 @@ def test_a_latent_is_smaller_than_its_passage(trained: Path, tmp_path: Path) -> 
     memory = LatentMemory.create(tmp_path / "memory", trained)
     memory.add(evidence(*TEXTS))
     sizes = memory.bytes_per_evidence()
-    assert sizes["latent"] == read_manifest(trained).latent_dim == 16
+    assert sizes["latent"] == read_manifest(trained).latent_dim == 40 * (3 + 2)
     assert sizes["vector"] == 2 * read_manifest(trained).compressor.retrieval_dim == 32
-    assert sizes["scale"] == 2
     assert sizes["evidence_id"] + sizes["content"] + sizes["documents"] == 16 + 8 + 16
     named = 16 + 8 + 16
-    assert sizes["packed"] == 16 + 32 + 2 + named
+    assert sizes["packed"] == 40 * (3 + 2) + 32 + named
     packaged = read_manifest()
     passage = 752  # mean UTF-8 bytes of 120 words of XQuAD's paragraphs
-    assert packaged.latent_dim + 2 * packaged.compressor.retrieval_dim + 2 + named <= passage
+    assert packaged.latent_dim + 2 * packaged.compressor.retrieval_dim + named <= passage
     assert sizes["text"] == sum(len(text) for text in TEXTS) / 3
     assert sizes["all"] == sum(sizes[name] for name in memory.schema.names)
 

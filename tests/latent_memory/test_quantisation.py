@@ -3,79 +3,69 @@ import pytest
 import torch
 
 from latent_memory.compressor import CompressorConfig
-from latent_memory.quantisation import LEVELS, MOST, dequantise, quantise, rounded
+from latent_memory.quantisation import LEVELS, dequantise, quantise, rounded
+from latent_memory.reader import NO_WORD
 from tiers.errors import SchemaError
 
-SLOT = 16
-TWO, FOUR = (CompressorConfig(slot_size=SLOT, bits=bits) for bits in (2, 4))
+SIZES = {bits: CompressorConfig(slots=6, key=32, bits=bits) for bits in (2, 4)}
 
 
-def _codes() -> np.ndarray:
-    codes = np.random.default_rng(0).standard_normal((50, 96)).astype(np.float32)
-    codes[:, 2 * SLOT : 3 * SLOT] = 0.0
-    return codes
+def _codes(rows: int = 50) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    words = rng.integers(0, 2**24 - 2, (rows, 6)).astype(np.float32)
+    words[0, 0], words[1, 0] = 0, 2**24 - 2
+    words[:, 4:] = NO_WORD
+    keys = rng.normal(size=(rows, 6, 32)) * (words != NO_WORD)[..., None]
+    return np.concatenate([words, keys.reshape(rows, -1)], 1).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    ("config", "mean", "least"),
-    [(TWO, 0.935, 0.9), (FOUR, 0.98, 0.98)],  # Max's four levels keep 88.25 % of the variance: a cosine of .939
-)
-def test_a_packed_code_takes_its_bits_and_keeps_its_angle(config: CompressorConfig, mean: float, least: float) -> None:
-    codes = _codes()
-    packed, scale = quantise(codes, config)
-    assert packed.nbytes == codes.size * config.bits // 8
-    assert np.array_equal(scale, scale.astype(np.float16))
-    back = dequantise(packed, scale.astype(np.float16), config)
-    cosines = (codes * back).sum(1) / np.linalg.norm(codes, axis=1) / np.linalg.norm(back, axis=1)
-    assert cosines.mean() > mean
-    assert cosines.min() > least
+@pytest.mark.parametrize(("bits", "least"), [(2, 0.92), (4, 0.99)])
+def test_words_come_back_as_they_were_and_keys_nearly(bits: int, least: float) -> None:
+    config, codes = SIZES[bits], _codes()
+    packed = quantise(codes, config)
+    assert packed.shape == (50, config.stored_bytes) == (50, 6 * (3 + 4 * bits))
+    back = dequantise(packed, config)
+    assert np.array_equal(back[:, :6], codes[:, :6])
+    keys, own = (array[:, 6:].reshape(50, 6, 32) for array in (back, codes))
+    assert not keys[:, 4:].any()  # what holds no word has no key
+    cosines = (keys * own).sum(-1)[:, :4] / np.linalg.norm(keys[:, :4], axis=-1) / np.linalg.norm(own[:, :4], axis=-1)
+    assert cosines.min() > least - 0.08
+    assert cosines.mean() > least
 
 
-@pytest.mark.parametrize("config", [TWO, FOUR])
-def test_what_is_empty_stays_empty(config: CompressorConfig) -> None:
-    codes = _codes()
-    codes[7] = 0.0
-    back = dequantise(*quantise(codes, config), config)
-    assert not back[:, 2 * SLOT : 3 * SLOT].any()
-    assert not back[7].any()
-    assert back[[0, 49], : 2 * SLOT].any(1).all()
+@pytest.mark.parametrize("bits", [2, 4])
+def test_what_was_rounded_once_stays_as_it_is(bits: int) -> None:
+    once = dequantise(quantise(_codes(), SIZES[bits]), SIZES[bits])
+    assert np.array_equal(dequantise(quantise(once, SIZES[bits]), SIZES[bits]), once)
 
 
-def test_every_level_of_two_bits_is_packed_in_every_place() -> None:
-    levels = np.stack(np.meshgrid(LEVELS, LEVELS, LEVELS, LEVELS), -1).reshape(1, -1)
-    back = dequantise(*quantise(3 * levels / np.sqrt(np.square(levels).mean()), TWO), TWO)
-    assert len(np.unique(back)) == 4
-    assert np.array_equal(np.sign(back), np.sign(levels))
-    assert np.array_equal(np.abs(back) > 1.5, np.abs(levels) > 1)
+@pytest.mark.parametrize("bits", [2, 4])
+def test_levels_are_the_best_for_normal_numbers(bits: int) -> None:
+    """No other scale of them has a smaller error on a million numbers."""
+    numbers = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0))
+
+    def error(scale: float) -> float:
+        levels = LEVELS[bits] * scale
+        return float((levels[torch.bucketize(numbers, (levels[1:] + levels[:-1]) / 2)] - numbers).square().mean())
+
+    assert error(1.0) < min(error(0.95), error(1.05))
 
 
-def test_every_step_of_four_bits_is_packed_in_either_half() -> None:
-    steps = np.arange(-MOST, MOST + 1, dtype=np.float32)
-    codes = np.stack(np.meshgrid(steps, steps), -1).reshape(1, -1)[:, : 28 * SLOT]
-    codes[0, :2] = (MOST, -MOST)
-    assert np.array_equal(dequantise(*quantise(codes, FOUR), FOUR), codes)
-
-
-@pytest.mark.parametrize("config", [TWO, FOUR])
-def test_training_reads_what_is_stored_and_its_gradient_passes(config: CompressorConfig) -> None:
+@pytest.mark.parametrize("bits", [2, 4])
+def test_training_reads_what_is_stored_and_has_the_gradient_of_what_is_not(bits: int) -> None:
     codes = torch.from_numpy(_codes()).requires_grad_()
-    read = rounded(codes, config)
-    stored = dequantise(*quantise(_codes(), config), config)
-    assert np.allclose(read.detach().numpy(), stored, atol=1e-6)
-    read.square().sum().backward()
+    read = rounded(codes, SIZES[bits])
+    assert np.allclose(read.detach().numpy(), dequantise(quantise(_codes(), SIZES[bits]), SIZES[bits]), atol=1e-6)
+    read.sum().backward()
     assert codes.grad is not None
-    assert torch.equal(codes.grad, 2 * read.detach())
+    assert torch.equal(codes.grad, torch.ones_like(codes))
 
 
-@pytest.mark.parametrize("config", [TWO, FOUR])
-def test_nothing_is_packed_as_nothing(config: CompressorConfig) -> None:
-    packed, scale = quantise(np.zeros((0, 96), np.float32), config)
-    assert packed.shape == (0, 96 * config.bits // 8)
-    assert dequantise(packed, scale, config).shape == (0, 96)
+def test_no_codes_are_no_bytes() -> None:
+    packed = quantise(np.zeros((0, SIZES[2].code_size), np.float32), SIZES[2])
+    assert dequantise(packed, SIZES[2]).shape == (0, SIZES[2].code_size)
 
 
-def test_a_code_that_does_not_pack_is_refused() -> None:
-    with pytest.raises(SchemaError, match="multiple of 2"):
-        quantise(np.zeros((2, 3), np.float32), FOUR)
-    with pytest.raises(SchemaError, match="a slot's 16"):
-        quantise(np.zeros((2, 24), np.float32), TWO)
+def test_a_code_of_another_length_is_an_error() -> None:
+    with pytest.raises(SchemaError, match="can't be packed"):
+        quantise(np.zeros((2, 3), np.float32), SIZES[4])

@@ -2,147 +2,118 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
-from latent_memory.compressor import Compressor, encode, encode_questions, together
-from latent_memory.generator import Generator, Reading
-from latent_memory.reader import Asked, Latents, Reader, Said
+from latent_memory.compressor import Compressor, encode, together
+from latent_memory.generator import Generator, Reading, said_last
+from latent_memory.reader import NO_WORD, Latents, Reader, ReaderConfig, Thought, mixed, said_in_a_row
 from tests.latent_memory.conftest import make_compressor
-from tiers.errors import ModelError
 
-EVIDENCE = ["The tower of Ada stands beside the old river.", "In 1889 many people came to see the new bridge."]
-QUESTIONS = ["Where does the tower of Ada stand?", "When did people come to the bridge?"]
+EVIDENCE = ["The tower of Ada stands by the river.", "In 1889 people came to see it."]
+QUESTIONS = ["Where does the tower of Ada stand?", "When did people come?"]
+KEY, HIDDEN, VOCABULARY = 8, 16, 60
 
 
 @pytest.fixture
-def ready(tiny_model: Path, generator: Generator) -> Compressor:
-    """A compressor whose slots hold words and nothing else, with a reader that can spell and was never trained."""
-    compressor = make_compressor(tiny_model)
-    for parameter in (*compressor.slots.contextual.parameters(), *compressor.reader.hint.parameters()):
-        torch.nn.init.zeros_(parameter)
-    return compressor.requires_grad_(False)
+def reader() -> Reader:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = Reader(HIDDEN, KEY, ReaderConfig(size=8))
+        torch.nn.init.normal_(made.hint.weight)
+    return made.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def embedding() -> torch.Tensor:
+    return torch.randn(VOCABULARY, HIDDEN, generator=torch.Generator().manual_seed(1))
+
+
+def _latents(words: list[int], seed: int = 2) -> Latents:
+    keys = torch.randn(len(words), KEY, generator=torch.Generator().manual_seed(seed))
+    return Latents(torch.zeros(1, HIDDEN), torch.tensor(words), keys)
+
+
+def _thought(count: int) -> Thought:
+    some = torch.Generator().manual_seed(3)
+    return Thought(torch.randn(count, HIDDEN, generator=some), torch.randn(count, HIDDEN, generator=some))
+
+
+def test_a_reader_points_where_the_key_is_what_it_asks_for(reader: Reader, embedding: torch.Tensor) -> None:
+    thought, latents = _thought(1), _latents([5, 6, 7, 8])
+    states = torch.nn.functional.layer_norm(thought.asking, (HIDDEN,))
+    latents.keys[2] = reader.query(states)[0, :KEY] * 3
+    read = reader(thought, reader.look([latents]), torch.tensor([0]), said_last([[]]), embedding)
+    assert int(read.pointed.argmax()) == 2
+    assert read.pointed.sum().item() == pytest.approx(1.0)
+    assert read.follows.sum() == 0  # nothing was said that could go on
+
+
+def test_it_goes_on_behind_what_was_said_and_best_where_most_of_it_stands() -> None:
+    words = torch.tensor([[5, 6, 7, 9, 6, 8, NO_WORD]])
+    assert said_in_a_row(words, said_last([[5, 6]])).tolist() == [[0, 0, 2, 0, 0, 1, 0]]
+    assert said_in_a_row(words, said_last([[]])).sum() == 0
+    assert said_in_a_row(words, said_last([[1, 2, 3]])).sum() == 0
+
+
+def test_nothing_goes_on_into_an_empty_slot_and_none_is_pointed_at(reader: Reader, embedding: torch.Tensor) -> None:
+    read = reader(
+        _thought(1), reader.look([_latents([5, 6, NO_WORD])]), torch.tensor([0]), said_last([[5, 6]]), embedding
+    )
+    assert read.follows.sum() == 0
+    assert read.pointed[0, 2] == 0
+    assert read.parts[0, 1].exp() == 0
+
+
+def test_the_mixture_is_a_distribution_and_says_what_its_parts_do(reader: Reader, embedding: torch.Tensor) -> None:
+    look = reader.look([_latents([5, 6, 5, 7]), _latents([9, NO_WORD])])
+    parts = [[], [5], [9, 1]]
+    read = reader(_thought(3), look, torch.tensor([0, 0, 1]), said_last(parts), embedding)
+    logits = torch.randn(3, VOCABULARY, generator=torch.Generator().manual_seed(4))
+    whole = mixed(read, logits, end=0)
+    assert whole.exp().sum(1).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    own = logits.softmax(1) * read.parts[:, 3:].exp()
+    for token in range(VOCABULARY):
+        ends = read.parts[:, 2].exp() if token == 0 else 0
+        expected = own[:, token] + read.of_words(torch.full((3,), token)) + ends
+        assert torch.allclose(whole[:, token].exp(), expected, atol=1e-6)
+
+
+def test_a_reading_does_not_depend_on_its_batch(reader: Reader, embedding: torch.Tensor) -> None:
+    contexts = [together([_latents([5, 6, 7]), _latents([8, 5], 5)]), _latents([6], 6)]
+    thought, said = _thought(2), said_last([[5], []])
+    whole = reader(thought, reader.look(contexts), torch.arange(2), said, embedding)
+    for row, context in enumerate(contexts):
+        own = Thought(thought.last[row : row + 1], thought.asking[row : row + 1])
+        alone = reader(own, reader.look([context]), torch.zeros(1).long(), said[row : row + 1], embedding)
+        logits = torch.zeros(1, VOCABULARY)
+        both = (mixed(alone, logits, 0)[0], mixed(whole, logits.expand(2, -1), 0)[row])
+        assert (both[0] - both[1]).abs().max() < 1e-5
+        assert (alone.change[0] - whole.change[row]).abs().max() < 1e-5
+
+
+@pytest.fixture
+def ready(tiny_model: Path) -> Compressor:
+    return make_compressor(tiny_model).requires_grad_(False)
 
 
 def _contexts(compressor: Compressor) -> list[Latents]:
     return compressor.latents(torch.from_numpy(encode(compressor, EVIDENCE, "evidence")[0]))
 
 
-def _slots_of(compressor: Compressor, ids: list[int]) -> Latents:
-    """One latent with a token in each slot, not its beginning."""
-    embedding = compressor.base.get_input_embeddings().weight
-    slots = compressor.slots.spelled(embedding[torch.tensor(ids)])
-    return Latents(torch.zeros(1, embedding.shape[1]), slots, len(slots))
-
-
-def _asked(compressor: Compressor, word: Tensor) -> Asked:
-    """A question of one word (1, W)."""
-    return Asked(word, torch.zeros(1, compressor.memory_token.shape[0]), torch.ones(1))
-
-
-def _nothing_asked(compressor: Compressor) -> Asked:
-    return _asked(compressor, torch.zeros(1, compressor.config.slot_size))
-
-
-def _first(count: int, hidden: int) -> Said:
-    return Said(torch.zeros(count, hidden), torch.zeros(count, dtype=torch.long), torch.ones(count, dtype=torch.bool))
-
-
-def test_an_untrained_reader_makes_the_words_of_a_latent_likelier(ready: Compressor, generator: Generator) -> None:
-    ids = [5, 90, 120, 33]
-    look = ready.reader.look([_slots_of(ready, ids)], [_nothing_asked(ready)])
-    change = ready.reader(torch.zeros(1, generator.hidden), look, torch.tensor([0]), _first(1, generator.hidden)).change
-    ranks = generator.logits(change, generator.embedding)[0].argsort(descending=True).argsort()
-    assert float(ranks[ids].float().mean()) < 0.35 * len(
-        ranks
-    )  # chance is a half; eight numbers hold a token only roughly
-
-
-def test_a_word_that_was_begun_goes_on(ready: Compressor, generator: Generator) -> None:
-    """Two tokens of one word share a slot; behind the first, the second is likelier than the first again."""
-    embedding = ready.base.get_input_embeddings().weight
-    places = torch.tensor([[0, 1]])
-    slots = ready.slots(
-        embedding[[5, 90]][None], torch.zeros(1, 2, embedding.shape[1]), torch.ones(1, 2), places, places * 0
-    )
-    latents = Latents(torch.zeros(1, embedding.shape[1]), slots[0], slots.shape[1])
-    look = ready.reader.look([latents], [_nothing_asked(ready)])
-    said = Said(generator.embedding[[5]], torch.tensor([0]), torch.tensor([False]))
-    change = ready.reader(torch.zeros(1, generator.hidden), look, torch.tensor([0]), said).change
-    fresh = ready.reader(torch.zeros(1, generator.hidden), look, torch.tensor([0]), _first(1, generator.hidden)).change
-    logits, before = (generator.logits(x, generator.embedding)[0] for x in (change, fresh))
-    assert (logits - before)[90] > (logits - before)[5]
-
-
-def test_a_slot_beside_the_words_of_the_question_counts_more_than_theirs(ready: Compressor) -> None:
-    embedding = ready.base.get_input_embeddings().weight
-    latents = _slots_of(ready, [5, 90, 120, 33])
-    asked = _asked(ready, ready.slots.spelled(embedding[[90]]))
-    whole = ready.reader.look([latents], [asked]).matches[0, :, 0]
-    assert int(whole.argmax()) == 1
-    points = ready.reader.points[0]
-    scores = ready.reader.look([latents], [asked]).matches[0] @ points[:6]
-    assert int(scores.argmin()) == 1
-    assert scores[0] > scores[3]
-    assert scores[2] > scores[3]
-
-
-def test_evidence_has_edges(ready: Compressor) -> None:
-    """The first slot of a piece is no neighbour of the last one of the piece before."""
-    embedding = ready.base.get_input_embeddings().weight
-    pieces = [_slots_of(ready, [5, 90, 120, 33]), _slots_of(ready, [7, 8, 9, 10])]
-    asked = _asked(ready, ready.slots.spelled(embedding[[33]]))
-    alone = ready.reader.look(pieces[1:], [asked]).matches
-    assert torch.allclose(ready.reader.look([together(pieces)], [asked]).matches[:, 4:], alone, atol=1e-6)
-
-
-def _changes(reader: Reader, states: Tensor, contexts: list[Latents], asked: list[Asked]) -> Tensor:
-    look = reader.look(contexts, asked)
-    return reader(states, look, torch.arange(len(states)), _first(len(states), states.shape[1])).change
-
-
-def test_a_reading_does_not_depend_on_its_batch(ready: Compressor, generator: Generator) -> None:
-    contexts = [together(_contexts(ready)), _contexts(ready)[1]]
-    asked, _ = encode_questions(ready, QUESTIONS)
-    states = torch.randn(2, generator.hidden, generator=torch.Generator().manual_seed(0))
-    whole = _changes(ready.reader, states, contexts, asked)
-    for row in range(2):
-        alone = _changes(ready.reader, states[row : row + 1], contexts[row : row + 1], asked[row : row + 1])
-        assert (alone[0] - whole[row]).abs().max() < 1e-5
-    assert (whole[0] - whole[1]).abs().max() > 1e-3
-
-
-def test_empty_slots_are_never_read(ready: Compressor, generator: Generator) -> None:
-    asked, _ = encode_questions(ready, QUESTIONS[:1])
-    some = _contexts(ready)[0]
-    padded = Latents(some.tokens, torch.cat([some.slots, torch.zeros(4, some.slots.shape[1])]), some.piece)
-    states = torch.randn(1, generator.hidden, generator=torch.Generator().manual_seed(0))
-    plain, more = (_changes(ready.reader, states, [context], asked) for context in (some, padded))
-    assert (plain - more).abs().max() < 1e-5
-
-
-def test_a_reader_has_to_know_the_question(ready: Compressor, generator: Generator) -> None:
-    with pytest.raises(ModelError, match="know the questions"):
-        generator.answer([Reading("Who?", _contexts(ready)[0])], ready.reader)
-
-
 def test_text_beside_latents_is_read_without_the_reader(ready: Compressor, generator: Generator) -> None:
-    asked, _ = encode_questions(ready, QUESTIONS)
-    text = Reading(QUESTIONS[0], generator.embed(EVIDENCE[0]))
-    latents = Reading(QUESTIONS[1], _contexts(ready)[1], asked=asked[1])
-    both = generator.answer([text, latents], ready.reader, max_tokens=4)
-    assert both == [
-        generator.answer([text], None, max_tokens=4)[0],
-        generator.answer([latents], ready.reader, max_tokens=4)[0],
-    ]
+    text = Reading(QUESTIONS[0], generator.embed(EVIDENCE[0]), generator.answer_ids("yes"))
+    latents = Reading(QUESTIONS[1], _contexts(ready)[1], generator.answer_ids("1889", blank=True))
+    both = generator.score([text, latents], ready.reader)
+    alone = torch.cat([generator.score([text]), generator.score([latents], ready.reader)])
+    assert (both - alone).abs().max() < 1e-3
+    assert (alone[-1] - generator.score([latents])[-1]).abs().max() > 1e-2
 
 
 def test_answers_and_scores_with_a_reader_agree(ready: Compressor, generator: Generator) -> None:
-    asked, _ = encode_questions(ready, QUESTIONS)
-    readings = [Reading(q, c, asked=a) for q, c, a in zip(QUESTIONS, _contexts(ready), asked, strict=True)]
+    readings = [Reading(question, c) for question, c in zip(QUESTIONS, _contexts(ready), strict=True)]
     end = generator.tokenizer.eos_token_id
     for reading, answer in zip(readings, generator.answer(readings, ready.reader, max_tokens=4), strict=True):
         tokens: list[int] = []
         while len(tokens) < 4 and end not in tokens:
-            row = Reading(reading.question, reading.context, (*tokens, end), reading.asked)
+            row = Reading(reading.question, reading.context, (*tokens, end))
             tokens.append(int(generator.score([row], ready.reader)[-1].argmax()))
         assert answer == generator.tokenizer.decode(tokens, skip_special_tokens=True).strip()

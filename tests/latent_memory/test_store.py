@@ -28,7 +28,6 @@ def rows(numbers: range, word: str = "piece", **changes: Any) -> pa.Table:
             "source": f"test#{number}",
             "vector": rng.normal(size=16).astype(np.float16),
             "latent": rng.integers(-127, 128, 8).astype(np.int8),
-            "scale": np.float16(0.5),
             "status": "verified" if number % 2 else "unverified",
             "tier": "L4",
             "topics": [],

@@ -150,7 +150,7 @@ def test_a_trained_tower_is_loaded_for_its_own_memory_alone(
     compressor, vision = load_compressor(trained), load_vision(folder, trained)
     pictures = [vision.prepare(pixels, "") for pixels in images.pixels[:2]]
     latents, vectors = encode_images(compressor, vision, pictures)
-    assert latents.shape == (2, 32)
+    assert latents.shape == (2, 40 * (1 + 8))
     assert (vectors**2).sum(1) == pytest.approx([1.0, 1.0], rel=1e-4)
     assert abs(latents[0] - latents[1]).max() > 1e-3
     with pytest.raises(ModelError, match="another memory"):

@@ -204,6 +204,21 @@ def load_causal_lm(name: str, models: Path, threads: int = 1, dtype: str = "bflo
     return model.eval(), tokenizer
 
 
+def load_tokenizer(name: str, models: Path) -> Any:
+    """Loads a model's tokenizer alone.
+
+    Raises:
+        ModelError: It isn't there, or can't be loaded.
+    """
+    folder = model_folder(name, models)
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError("the tokenizer can't be loaded", where=str(folder), got=str(error)) from error
+
+
 def load_encoder(name: str, models: Path, dtype: str = "float32") -> tuple[Any, Any]:
     """Loads an encoder (a BERT, say) without any head, and its tokenizer, for the CPU.
 
