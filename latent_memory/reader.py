@@ -164,7 +164,9 @@ class Reader(nn.Module):  # type: ignore[misc]
         known = self.state(self.dropped(normed(thought.last))) + self.signs(signs_N4)
         known = known + self.next(self.dropped(next_NG)) * goes_on_NS.any(1, keepdim=True)
         gates_N4 = self.gate(F.gelu(known))
-        impossible = torch.stack([~present_NS.any(1), ~goes_on_NS.any(1), begins_N > 0, begins_N < 0], 1)
+        goes_N = goes_on_NS.any(1)
+        never_N = torch.zeros_like(goes_N)  # the generator can always speak
+        impossible = torch.stack([~present_NS.any(1), ~goes_N, begins_N > 0, never_N], 1)
         parts_N4 = gates_N4.float().masked_fill(impossible, -1e9).log_softmax(-1)
         return Read(pointed_NS.float(), follows_NS.float(), parts_N4, self.hint(found_NK).float(), words_NS)
 
