@@ -1,10 +1,12 @@
 """Answers from latents against answers by other methods, of the same generator over the same evidence.
 
     python benchmarks/latent_answers.py [--limit N] [--pretrained FOLDER] [--xrag FILE] [--sets …] [--methods …]
+                                        [--latents T]
 
 On questions that nothing was trained or chosen on: XQuAD articles 25-48, the last 355 rows of QED, HotpotQA, MuSiQue.
 The evidence that is searched is that of the passages which a set gives with these questions. Without the file of xRAG's
-projector (`tierline train-xrag`) xRAG is left out.
+projector (`tierline train-xrag`) xRAG is left out. With `--latents T` a piece of evidence is T times as long and has T
+latents; its result has a file of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 from record import SHARED, hash_files, print_table, write_result
 from rich.console import Console
 
+from latent_memory.compressor import Compressor
 from latent_memory.data import Form, read_questions
 from latent_memory.evaluation.bench import Corpus
 from latent_memory.evaluation.methods import METHODS
@@ -50,7 +53,7 @@ COMPARED = (
 
 
 def measure(
-    title: str, pretrained: Path, xrag: Path | None, limit: int | None, chosen: list[str] | None
+    title: str, pretrained: Path, xrag: Path | None, limit: int | None, chosen: list[str] | None, latents: int
 ) -> dict[str, Any]:
     """All methods, or those chosen, on one set, in a process of its own."""
     name, form, first = SETS[title]
@@ -59,6 +62,7 @@ def measure(
     methods, _ = possible(questions, xrag is not None)
     methods = [name for name in methods if chosen is None or name in chosen]
     models = load_models(methods, pretrained, xrag)
+    lengthen(models.compressor, latents)
     got = evaluate(questions, Corpus.of(models, questions), methods, against="closed-book")
     said = {name: [row["answer"] for row in got.of(name)] for name in methods}
     pairs = [(a, b) for a, b in COMPARED if a in methods and b in methods]
@@ -72,6 +76,13 @@ def measure(
         "cpu_seconds": round(time.process_time() - started, 1),
         "f1": {name: [row["f1"] for row in got.of(name)] for name in methods},
     }
+
+
+def lengthen(compressor: Compressor, latents: int) -> None:
+    """Has a compressor take text that is as many times as long, into as many latents; its weights stay as they are."""
+    sizes = compressor.config
+    longer = {name: latents * getattr(sizes, name) for name in ("latents", "split_tokens", "max_tokens")}
+    compressor.config = sizes.model_copy(update=longer)
 
 
 def pool(scores: list[dict[str, list[float]]]) -> dict[str, Any]:
@@ -99,6 +110,7 @@ def main() -> None:
     parser.add_argument(
         "--methods", nargs="*", choices=METHODS, metavar="NAME", help="beside closed-book; default: all"
     )
+    parser.add_argument("--latents", type=int, default=1, help="latents for a piece of evidence")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     if not (SHARED / "qa").is_dir():
@@ -106,7 +118,14 @@ def main() -> None:
     results: dict[str, Any] = {}
     scores = []
     chosen = None if options.methods is None else ["closed-book", *options.methods]
-    one = partial(measure, pretrained=options.pretrained, xrag=options.xrag, limit=options.limit, chosen=chosen)
+    one = partial(
+        measure,
+        pretrained=options.pretrained,
+        xrag=options.xrag,
+        limit=options.limit,
+        chosen=chosen,
+        latents=options.latents,
+    )
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as workers:
         for title, result in zip(options.sets, workers.map(one, options.sets), strict=True):
             scores.append(result.pop("f1"))
@@ -119,11 +138,13 @@ def main() -> None:
         result = {
             "memory": read_manifest(options.pretrained).stamp(),
             "limit": options.limit,
+            "latents": options.latents,
             "sets": results,
             "pooled": pooled,
         }
         packages = ("lancedb", "peft", "torch", "transformers")
-        print(write_result("latent_answers", result, packages, {"sets": list(results), "sha256": hash_files(files)}))
+        name = "latent_answers" if options.latents == 1 else f"latent_answers_{options.latents}"
+        print(write_result(name, result, packages, {"sets": list(results), "sha256": hash_files(files)}))
 
 
 def show(title: str, result: dict[str, Any]) -> None:

@@ -138,11 +138,9 @@ def answer_each(
 def reading_of(generator: Generator, compressor: Compressor, found: Found, raw: bool) -> Reading:
     """A question with its evidence as the generator reads it: the latents, or with `raw` the text."""
     import numpy as np
-    import torch
 
-    from latent_memory.compressor import together
+    from latent_memory.compressor import unpacked
     from latent_memory.generator import Reading
-    from latent_memory.quantisation import dequantise
 
     context: Tensor | Latents | None
     if not found.rows:
@@ -150,10 +148,7 @@ def reading_of(generator: Generator, compressor: Compressor, found: Found, raw: 
     elif raw:
         context = generator.embed(" ".join(row["text"] for row in found.rows))
     else:
-        packed = np.array([row["latent"] for row in found.rows], np.int8)
-        codes = dequantise(packed, compressor.config)
-        with torch.inference_mode():
-            context = together(compressor.latents(torch.from_numpy(codes)))
+        context = unpacked(compressor, np.array([row["latent"] for row in found.rows], np.int8))
     return Reading(found.question, context)
 
 

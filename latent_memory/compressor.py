@@ -8,8 +8,8 @@ Source of the layout: Zheng et al., "One Token per Multimodal Evidence" (Latent 
 memory token *behind* the evidence, separate LoRA adapters for evidence and queries on one base, a retrieval head
 (linear, LayerNorm, L2) that both share, a projection into the generator's space. Ours differs in four points, each
 for sample efficiency: what is stored of evidence is a code that keeps its words apart (`latent_memory.words`), each
-with a key, from which the generator's latent is projected; the retrieval vector starts as a salience-weighted, whitened
-sum of the evidence's embeddings, to which the memory token's state is added; only the first `depth` layers of the base
+with a key, from which the generator's latent is projected; the retrieval vector is made of salience-weighted sums of
+the evidence's embeddings and of its words' states beside the memory token's; only the first `depth` layers of the base
 are used; and a reader (`latent_memory.reader`) reads the code a second time at the generator's output.
 """
 
@@ -29,8 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from latent_memory.data import sentences
-from latent_memory.reader import NO_WORD, WORD_BYTES, Latents, Reader, ReaderConfig, normed
+from latent_memory.matching import NO_WORD
+from latent_memory.quantisation import dequantise
+from latent_memory.reader import WORD_BYTES, Latents, Reader, ReaderConfig, normed
+from latent_memory.splitting import split
 from latent_memory.words import Slot, Spelling, most_salient
 from tiers.errors import ModelError, StageError
 
@@ -98,7 +100,7 @@ class Encoded(NamedTuple):
     Attributes:
         code: What is stored, (B, C): S words, as numbers, and behind them their keys.
         lexical: Embeddings summed by salience alone, with nothing learned, (B, H).
-        memory: Hidden state at the memory token, (B, H).
+        memory: Hidden states at the memory token and, summed by salience, at the words, (B, H).
     """
 
     code: Tensor
@@ -279,34 +281,8 @@ class Compressor(nn.Module):  # type: ignore[misc]
         return ids
 
     def split(self, text: str) -> list[str]:
-        """Cuts long text into pieces of at most `split_tokens`: at sentence ends, else between words, else inside one.
-
-        Nothing is lost: the pieces hold every character but the blanks between them.
-        """
-        pieces: list[str] = []
-        for _, sentence in sentences(text):
-            joined = f"{pieces[-1]} {sentence}" if pieces else sentence
-            if pieces and self._length(joined) <= self.config.split_tokens:
-                pieces[-1] = joined
-            else:
-                pieces += self._split_words(sentence)
-        return pieces
-
-    def _split_words(self, sentence: str) -> list[str]:
-        pieces: list[str] = []
-        longest = self.config.split_tokens // 4  # characters; even one of four bytes is at most four tokens
-        for word in (piece for whole in sentence.split() for piece in self._split_characters(whole, longest)):
-            joined = f"{pieces[-1]} {word}" if pieces else word
-            if pieces and self._length(joined) <= self.config.split_tokens:
-                pieces[-1] = joined
-            else:
-                pieces.append(word)
-        return pieces
-
-    def _split_characters(self, word: str, longest: int) -> list[str]:
-        if self._length(word) <= self.config.split_tokens:
-            return [word]
-        return [word[at : at + longest] for at in range(0, len(word), longest)]
+        """Cuts long text into pieces of at most `split_tokens`, as `latent_memory.splitting` does."""
+        return split(text, self.config.split_tokens, self._length)
 
     def _length(self, text: str) -> int:
         return len(self.tokenizer(f" {text.strip()}", add_special_tokens=False)["input_ids"])
@@ -379,10 +355,10 @@ class Compressor(nn.Module):  # type: ignore[misc]
             at_BS[row, : len(slots)] = torch.tensor([pad + slot.at for slot in slots], dtype=torch.long)
         states_BSH = states.states.gather(1, at_BS[..., None].expand(-1, -1, states.states.shape[2]))
         keys_BSK = F.layer_norm(self.key(normed(states_BSH)), (self.config.key,)) * (words_BS != NO_WORD)[..., None]
-        shares_BT = states.weights.square()
-        shares_BT = shares_BT / shares_BT.sum(1, keepdim=True).clamp(min=1e-12)
-        lexical_BH = torch.einsum("bt,bth->bh", shares_BT, states.embedded)
-        return Encoded(torch.cat([words_BS.float(), keys_BSK.flatten(1)], 1), lexical_BH, states.memory)
+        lexical_BH = torch.einsum("bt,bth->bh", _shares(states.weights.square()), states.embedded)
+        pooled_BH = torch.einsum("bt,bth->bh", _shares(states.weights), normed(states.states))
+        memory_BH = F.layer_norm(states.memory, states.memory.shape[1:]) + pooled_BH
+        return Encoded(torch.cat([words_BS.float(), keys_BSK.flatten(1)], 1), lexical_BH, memory_BH)
 
     def latents(self, codes: Tensor) -> list[Latents]:
         """What the generator and its reader read of codes (B, C), one for each; `together` joins several.
@@ -392,8 +368,8 @@ class Compressor(nn.Module):  # type: ignore[misc]
         words_BS, keys_BX = codes[:, : self.config.words].round().long(), codes[:, self.config.words :].float()
         projected_BLG = self.generator_head(keys_BX.unflatten(1, (self.config.latents, -1)))
         tokens_BLG = F.normalize(projected_BLG, dim=-1) * self.log_norm.exp()
-        keys_BSK = keys_BX.unflatten(1, (-1, self.config.key))
-        return [Latents(*one) for one in zip(tokens_BLG, words_BS, keys_BSK, strict=True)]
+        keys_BSK, pieces_BS = keys_BX.unflatten(1, (-1, self.config.key)), torch.zeros_like(words_BS)
+        return [Latents(*one) for one in zip(tokens_BLG, words_BS, keys_BSK, pieces_BS, strict=True)]
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def lexical_vectors(self, texts: Sequence[str]) -> Tensor:
@@ -407,9 +383,13 @@ class Compressor(nn.Module):  # type: ignore[misc]
 
     def vectors(self, encoded: Encoded) -> Tensor:
         """What the index searches: (B, R), unit norm."""
-        memory_BH = F.layer_norm(encoded.memory, encoded.memory.shape[1:])
-        vectors_BR = self.retrieval_head(encoded.lexical) + self.retrieval_residual(memory_BH)
+        vectors_BR = self.retrieval_head(encoded.lexical) + self.retrieval_residual(encoded.memory)
         return F.normalize(self.retrieval_norm(vectors_BR), dim=-1)
+
+
+def _shares(weights_BT: Tensor) -> Tensor:
+    """Weights that sum to one in each row."""
+    return weights_BT / weights_BT.sum(1, keepdim=True).clamp(min=1e-12)
 
 
 def rotation(rows: int, columns: int) -> Tensor:
@@ -446,12 +426,19 @@ def encode(
 
 
 def together(latents: Sequence[Latents]) -> Latents:
-    """The latents of several pieces of evidence, one after the other."""
+    """The latents of several pieces of evidence, one after the other, in the order in which a search found them."""
     return Latents(
         torch.cat([one.tokens for one in latents]),
         torch.cat([one.words for one in latents]),
         torch.cat([one.keys for one in latents]),
+        torch.cat([torch.full_like(one.words, number) for number, one in enumerate(latents)]),
     )
+
+
+def unpacked(compressor: Compressor, packed: NDArray[np.int8]) -> Latents:
+    """The latents of stored pieces of evidence (N, bytes), one after the other."""
+    with torch.inference_mode():
+        return together(compressor.latents(torch.from_numpy(dequantise(packed, compressor.config))))
 
 
 @contextmanager

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from latent_memory.compressor import Compressor
 from latent_memory.data import Question, cloze, python_sentences, read_drafted, read_questions, read_sentences
 from latent_memory.drafting import draft
+from latent_memory.evaluation.retrievers import BM25
 from latent_memory.generator import Generator
 from latent_memory.training_recipe import DataSource, MemoryTraining
 
-HARD = 0.8
-"""Share of the distracting evidence that is hard."""
-
-FIRST = 0.5
-"""Share of the distracted questions whose own evidence comes first, as it does where a search finds it first."""
+TOGETHER = (2, 3, 5, 10)
+"""How many pieces of evidence a question may be read with."""
 SHARED_WORDS = 8
 _WORD = re.compile(r"\w+")
 
@@ -37,14 +38,14 @@ class Corpus:
         sentences: For cloze questions.
         held_out: Never trained on.
         sought: Those of `natural`, each once, by which evidence can be found.
-        confusing: For each evidence of a question, hard negatives.
+        found: For each of `natural` what a search for it finds, best first.
     """
 
     natural: list[Question]
     sentences: list[str]
     held_out: list[Question]
     sought: list[Question]
-    confusing: dict[str, list[str]] = field(default_factory=dict)
+    found: dict[Question, list[str]] = field(default_factory=dict)
 
 
 def read_sources(recipe: MemoryTraining) -> tuple[dict[Question, DataSource], list[str]]:
@@ -86,9 +87,9 @@ def read_corpus(
     every = list(dict.fromkeys([*texts, *(q.evidence[0] for q in [*questions, *drafted])]))
     encoded = compressor.tokenizer([f" {t}" for t in every], add_special_tokens=False)["input_ids"]
     lengths = {text: len(ids) for text, ids in zip(every, encoded, strict=True)}
-    rng = random.Random(recipe.seed)
+    rng, longest = random.Random(recipe.seed), recipe.evidence_tokens
     natural = [q for q in questions if fits(q)]
-    texts = [t for t in texts if 6 <= lengths[t] <= recipe.evidence_tokens]
+    texts = [t for t in texts if 6 <= lengths[t] <= longest]
     rng.shuffle(natural)
     rng.shuffle(texts)
     held_out = [q for q in natural if questions[q].sought][: recipe.held_out]
@@ -96,21 +97,28 @@ def read_corpus(
     natural = [q for q in natural if q not in set(held_out)]
     drafted = [q for q in drafted if fits(q) and q.evidence[0] not in asked]
     sought = [*(q for q in natural if questions[q].sought), *drafted]
-    hard = confusing([*natural, *drafted], compressor) if recipe.distracted else {}
+    near = [text for question in natural for text in _beside(question) if lengths.get(text, math.inf) <= longest]
+    found = search_for([*natural, *drafted], near) if recipe.distracted else {}
     natural = [*(q for q in natural for _ in range(questions[q].times)), *drafted]
     natural.sort(key=lambda q: lengths[q.evidence[0]])
     texts.sort(key=lambda t: lengths[t])
-    return Corpus(natural, texts, held_out, sought, hard)
+    return Corpus(natural, texts, held_out, sought, found)
 
 
-def salience(texts: list[str], compressor: Compressor) -> Tensor:
-    """Twice the log of each token's inverse document frequency: weights of idf squared under a softmax.
+def _beside(question: Question) -> Sequence[str]:
+    """A question's evidence with the sentences in front of it and behind."""
+    at = question.pool.index(question.evidence[0]) if question.evidence[0] in question.pool else len(question.pool)
+    return question.pool[max(0, at - 1) : at + 2]
+
+
+def salience(texts: list[str], tokenizer: Any, size: int) -> Tensor:
+    """Twice the log of each token's inverse document frequency, (size,): weights of idf squared under a softmax.
 
     Tokens that no text is written with, such as those that keep an image's places, count as the average one in a text.
     """
-    counts = _texts_with(texts, compressor.tokenizer, len(compressor.salience))
+    counts = _texts_with(texts, tokenizer, size)
     found = 2 * (len(texts) / (1 + counts)).log().clamp(min=0.05).log()
-    marks = list(compressor.tokenizer.get_added_vocab().values())
+    marks = list(tokenizer.get_added_vocab().values())
     found[marks] = (counts * found).sum() / counts.sum().clamp(min=1)
     return found
 
@@ -158,58 +166,58 @@ def draw(corpus: Corpus, recipe: MemoryTraining, step: int, part: int = 0) -> Ba
         question = cloze(text, rng) if len(questions) < len(keys) + made_up else None
         if question is not None:
             questions.append(question)
-    texts = [question.evidence[0] for question in questions]
-    return Batch(questions, len(keys), *choose_contexts(texts, corpus.confusing, recipe.distracted, rng))
+    return Batch(questions, len(keys), *choose_contexts(questions, corpus.found, recipe.distracted, rng))
 
 
 def choose_contexts(
-    texts: list[str], confusing: dict[str, list[str]], distracted: float, rng: random.Random
+    questions: Sequence[Question], found: Mapping[Question, list[str]], distracted: float, rng: random.Random
 ) -> tuple[list[str], list[list[int]]]:
-    """What each question reads: its own evidence, and for the share `distracted` of them two others.
+    """What each question reads: its own evidence, and for the share `distracted` of them others with it.
 
-    The others are hard negatives where there are some, and the evidence of other questions of the batch.
+    They are what a search for it finds, best first, with its own evidence in the place of one of them where the search
+    missed it. Where nothing was searched they are the evidence of other questions.
 
     Returns:
-        All texts, the questions' own first, and for each question the numbers of those that it reads, in the order of a
-        search.
+        All texts, the questions' own first, and for each question the numbers of those that it reads, in the order of
+        the search.
     """
-    every = {text: number for number, text in reversed(list(enumerate(texts)))}
-    whole, contexts = list(texts), []
-    for own, text in enumerate(texts):
-        chosen = [own]
+    whole = [question.evidence[0] for question in questions]
+    every = {text: number for number, text in reversed(list(enumerate(whole)))}
+    contexts = []
+    for own, question in enumerate(questions):
+        chosen = [whole[own]]
         if rng.random() < distracted:
-            hard = [other for other in confusing.get(text, []) if other != text]
-            around = [other for other in texts if other != text]
-            for _ in range(2):
-                pool = hard if hard and rng.random() < HARD else around
-                other = rng.choice(pool) if pool else text
-                if other not in every:
-                    every[other] = len(whole)
-                    whole.append(other)
-                if every[other] not in chosen and other != text:
-                    chosen.append(every[other])
-        first, others = chosen[:1], chosen[1:]
-        rng.shuffle(others)
-        at = 0 if rng.random() < FIRST else rng.randint(0, len(others))
-        contexts.append([*others[:at], *first, *others[at:]])
+            count = rng.choice(TOGETHER)
+            around = [text for text in dict.fromkeys(whole[: len(questions)]) if text != chosen[0]]
+            order = found.get(question) or rng.sample(around, min(len(around), count - 1))
+            order = order[:count]
+            if chosen[0] not in order:
+                order = [*order[: count - 1]]
+                order.insert(rng.randint(0, len(order)), chosen[0])
+            chosen = order
+        for text in chosen:
+            if text not in every:
+                every[text] = len(whole)
+                whole.append(text)
+        contexts.append([own if text == whole[own] else every[text] for text in chosen])
     return whole, contexts
 
 
-def confusing(questions: Sequence[Question], compressor: Compressor, count: int = 8) -> dict[str, list[str]]:
-    """Hard negatives: for each evidence what else its questions find, the nearest first, but for what holds an answer.
+def search_for(questions: Sequence[Question], further: Sequence[str] = ()) -> dict[Question, list[str]]:
+    """What full-text search finds for each question, best first: its own evidence, and others that hold no answer.
 
-    Found by the words alone, with the untrained retrieval head, so that the compressor isn't run for it.
+    Args:
+        questions: With one piece of evidence each, which is searched.
+        further: What else is searched.
     """
-    texts = list(dict.fromkeys(question.evidence[0] for question in questions))
-    evidence = compressor.lexical_vectors(texts)
-    found: dict[str, list[str]] = {}
-    for question, scores in zip(
-        questions, compressor.lexical_vectors([q.text for q in questions]) @ evidence.T, strict=True
-    ):
-        near = [texts[i] for i in scores.topk(min(len(texts), 2 * count)).indices.tolist()]
-        answer = question.answers[0].lower()
-        others = [text for text in near if text != question.evidence[0] and answer not in text.lower()]
-        found.setdefault(question.evidence[0], []).extend(others[:count])
+    texts = list(dict.fromkeys([*(question.evidence[0] for question in questions), *further]))
+    index, lowered = BM25(texts), [text.lower() for text in texts]
+    found = {}
+    for question in questions:
+        scores, answer, own = index.scores(question.text), question.answers[0].lower(), question.evidence[0]
+        order = (int(row) for row in np.argsort(-scores, kind="stable")[: 4 * max(TOGETHER)])
+        fine = (row for row in order if texts[row] == own or answer not in lowered[row])
+        found[question] = [texts[row] for row in islice(fine, max(TOGETHER))]
     return found
 
 

@@ -9,7 +9,7 @@ superposition of embeddings read this way lowers the answers' loss by 0.21 nats 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latent_memory.invariant import BatchInvariant
-from latent_memory.reader import NO_WORD, REMEMBERED, Latents, Read, Thought, mixed
+from latent_memory.matching import NO_WORD
+from latent_memory.reader import REMEMBERED, Latents, Read, Thought, mixed
 from tiers.errors import ModelError
 
 if TYPE_CHECKING:
@@ -252,12 +253,12 @@ class Generator:
             reader: Reads the contexts a second time where they are latents.
         """
         thought = self.states(readings)
-        logprobs = self.logits(thought.last).log_softmax(-1)
         helped, read = self.read(reader, thought, readings) if reader is not None else (None, None)
         if helped is None or read is None:
-            return logprobs
-        changed = self.logits(thought.last[helped]) + self.logits(read.change)
-        return logprobs.index_put((helped.nonzero()[:, 0],), mixed(read, changed, self.tokenizer.eos_token_id))
+            return self.logits(thought.last).log_softmax(-1)
+        at = helped.nonzero()[:, 0]
+        logits = self.logits(thought.last.float().index_add(0, at, read.change))
+        return logits.log_softmax(-1).index_put((at,), mixed(read, logits[at], self.tokenizer.eos_token_id))
 
     def read(self, reader: Reader, thought: Thought, readings: Sequence[Reading]) -> tuple[Tensor | None, Read | None]:
         """Which of the answers' tokens a reader helps with, (sum of answer lengths,), and what it makes of these.
@@ -270,7 +271,8 @@ class Generator:
         rows = torch.tensor([number for number, reading in enumerate(readings) for _ in reading.answer])
         helped = torch.isin(rows, torch.tensor(second))
         parts = [readings[number].answer[:end] for number in second for end in range(len(readings[number].answer))]
-        look = reader.look([c for reading in readings if isinstance(c := reading.context, Latents)])
+        contexts = [c for reading in readings if isinstance(c := reading.context, Latents)]
+        look = reader.look(contexts, [self.token_ids(readings[number].question) for number in second], self.embedding)
         among = torch.searchsorted(torch.tensor(second), rows[helped])
         own = Thought(thought.last[helped], thought.asking[helped])
         return helped, reader(own, look, among, said_last(parts), self.embedding)
@@ -304,7 +306,7 @@ class Generator:
         with BatchInvariant(PROMPT_ROWS) if invariant else nullcontext():
             cache, mask = self._run_questions([r.question for r in readings])
             thought, mask = self._continue(cache, mask, [self._behind(r) for r in readings], left=True)
-            looks = [_look(reader, reading) for reading in readings]
+            looks = [self._look(reader, reading) for reading in readings]
         end = self.tokenizer.eos_token_id
         chosen: list[list[int]] = [[] for _ in readings]
         total = [0.0] * len(readings)
@@ -327,19 +329,28 @@ class Generator:
             with BatchInvariant(STEP_ROWS) if invariant else nullcontext():
                 thought, mask = self._continue(cache, mask, list(follow[:, None]), left=True)
 
+    def _look(self, reader: Reader | None, reading: Reading) -> Look | None:
+        """What a reader sees of one reading; nothing where there is no reader, or no latents for it."""
+        if reader is None or not isinstance(reading.context, Latents):
+            return None
+        return reader.look([reading.context], [self.token_ids(reading.question)], self.embedding)
+
     def _best(
         self, thought: Thought, reader: Reader | None, looks: Sequence[Look | None], chosen: Sequence[list[int]]
     ) -> Any:
         """The likeliest token behind each reading, with its log-probability; a reader reads each by itself."""
         last, asking = thought.last[:, -1], thought.asking[:, -1]
-        logprobs = self.logits(last).log_softmax(-1)
         alone = torch.zeros(1, dtype=torch.long)
+        reads: dict[int, Read] = {}
         for row, look in enumerate(looks):
             if reader is not None and look is not None:
                 own = Thought(last[row : row + 1], asking[row : row + 1])
-                read = reader(own, look, alone, said_last([chosen[row]]), self.embedding)
-                changed = self.logits(own.last) + self.logits(read.change)
-                logprobs[row] = mixed(read, changed, self.tokenizer.eos_token_id)[0]
+                reads[row] = reader(own, look, alone, said_last([chosen[row]]), self.embedding)
+        changed = last.float().index_add(0, torch.tensor([*reads], dtype=torch.long), _changes(reads, last))
+        logits = self.logits(changed)
+        logprobs = logits.log_softmax(-1)
+        for row, read in reads.items():
+            logprobs[row] = mixed(read, logits[row : row + 1], self.tokenizer.eos_token_id)[0]
         return logprobs.max(-1)
 
     def _said(self, tokens: Sequence[int], whole: bool) -> str:
@@ -347,11 +358,9 @@ class Generator:
         return text if whole else text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
 
 
-def _look(reader: Reader | None, reading: Reading) -> Look | None:
-    """What a reader sees of one reading; nothing where there is no reader, or no latents for it."""
-    if reader is None or not isinstance(reading.context, Latents):
-        return None
-    return reader.look([reading.context])
+def _changes(reads: Mapping[int, Read], last: Tensor) -> Tensor:
+    """What readers change of the last states, (rows that are read, G)."""
+    return torch.cat([read.change for read in reads.values()]) if reads else last.new_zeros(0, last.shape[1]).float()
 
 
 def said_last(parts: Sequence[Sequence[int]]) -> Tensor:

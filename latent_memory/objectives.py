@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from latent_memory.reader import Read
+
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean negative log-likelihood of `targets` (N,) under `logits` (N, V).
@@ -65,6 +67,20 @@ def spoken(own: Tensor, spoken: Tensor) -> Tensor:
         spoken: The reader's part of it, (N,).
     """
     return -torch.logaddexp(own, spoken.clamp(min=1e-30).log()).mean()
+
+
+def read_aloud(read: Read, logits: Tensor, columns: Tensor, said: Tensor, ends: Tensor) -> Tensor:
+    """`spoken`, of what a reader makes of answers.
+
+    Args:
+        read: At the answers' N tokens.
+        logits: The generator's, the reader's change already in them, (N, columns of the output head that are scored).
+        columns: Those of the tokens, (N,).
+        said: The probability that the reader says each of its own accord, (N,).
+        ends: Which tokens end an answer, (N,).
+    """
+    own = logits.log_softmax(-1).gather(1, columns[:, None])[:, 0] + read.parts[:, 3]
+    return spoken(own, said + ends.float() * read.parts[:, 2].exp())
 
 
 def contrastive(queries: Tensor, evidence: Tensor, positive: Tensor, ignored: Tensor, temperature: float) -> Tensor:

@@ -8,7 +8,8 @@ generator's state at keys, and has the words that it points at spoken. It is to 
 (ACL 2017, arXiv:1704.04368) is to a source text. The generator's weights stay as they are.
 
 Each next token of an answer is a mixture of four: a word that is pointed at, the word behind the ones that were just
-said, the answer's end, and what the generator itself would say.
+said, the answer's end, and what the generator itself would say. Among several pieces of evidence, what question and
+search say for each (`latent_memory.matching`) is added to what keys do.
 
 Legend of shape suffixes: B readings, N positions of answers, S slots of all latents of a reading, K size of a key,
 G hidden size of the generator.
@@ -27,8 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-NO_WORD = -1
-"""Stands in a slot that holds nothing."""
+from latent_memory.matching import NO_WORD, Matching
+
 WORD_BYTES = 3
 """Of a stored word: no vocabulary is larger."""
 REMEMBERED = 4
@@ -59,11 +60,13 @@ class Latents:
         tokens: What the generator reads, one embedding each, (n, G).
         words: The words that the reader may point at, ids of the generator's tokens, (S,); `NO_WORD` where none is.
         keys: Their keys, (S, K).
+        pieces: Which piece of evidence each word is from, counted in the order in which they were found, (S,).
     """
 
     tokens: Tensor
     words: Tensor
     keys: Tensor
+    pieces: Tensor
 
     def __len__(self) -> int:
         """How many tokens of context they are."""
@@ -83,10 +86,11 @@ class Thought(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Readings: their words (B, S) and keys (B, S, K)."""
+    """Readings: their words (B, S) and keys (B, S, K), and what their questions say for each (B, S)."""
 
     words: Tensor
     keys: Tensor
+    likely: Tensor
 
 
 class Read(NamedTuple):
@@ -125,6 +129,7 @@ class Reader(nn.Module):  # type: ignore[misc]
     def __init__(self, hidden: int, key: int, config: ReaderConfig) -> None:
         super().__init__()
         self.query = nn.Linear(hidden, 2 * key)
+        self.matching = Matching(hidden)
         self.state, self.next = nn.Linear(hidden, config.size), nn.Linear(hidden, config.size)
         self.signs = nn.Linear(4, config.size)
         self.gate = nn.Linear(config.size, 4)
@@ -132,10 +137,20 @@ class Reader(nn.Module):  # type: ignore[misc]
         self.dropped = nn.Dropout(config.dropout)
         nn.init.zeros_(self.hint.weight)
 
-    def look(self, contexts: Sequence[Latents]) -> Look:
-        """Looks at readings."""
+    def look(self, contexts: Sequence[Latents], questions: Sequence[Sequence[int]], embedding: Tensor) -> Look:
+        """Looks at readings.
+
+        Args:
+            contexts: Their latents.
+            questions: Their questions, in the generator's tokens.
+            embedding: The generator's input embeddings, (V, G).
+        """
         words_BS = pad_sequence([context.words for context in contexts], batch_first=True, padding_value=NO_WORD)
-        return Look(words_BS, pad_sequence([context.keys.float() for context in contexts], batch_first=True))
+        pieces_BS = pad_sequence([context.pieces for context in contexts], batch_first=True)
+        asked = [torch.tensor(question, dtype=torch.long) for question in questions]
+        asked_BQ = pad_sequence(asked, batch_first=True, padding_value=NO_WORD)
+        keys_BSK = pad_sequence([context.keys.float() for context in contexts], batch_first=True)
+        return Look(words_BS, keys_BSK, self.matching(words_BS, pieces_BS, asked_BQ, embedding))
 
     def forward(self, thought: Thought, look: Look, rows_N: Tensor, said_NM: Tensor, embedding: Tensor) -> Read:
         """Reads for positions of answers.
@@ -152,8 +167,8 @@ class Reader(nn.Module):  # type: ignore[misc]
         present_NS = words_NS != NO_WORD
         asking_N2K = self.query(self.dropped(normed(thought.asking))).unflatten(-1, (2, -1))
         scores_N2S = torch.einsum("nsk,nmk->nms", keys_NSK, asking_N2K) / math.sqrt(keys_NSK.shape[-1])
-        scores_N2S = scores_N2S.masked_fill(~present_NS[:, None], -1e9)
-        pointed_NS = scores_N2S[:, 0].softmax(-1) * present_NS
+        likely_NS = scores_N2S[:, 0] + look.likely[rows_N]
+        pointed_NS = likely_NS.masked_fill(~present_NS, -1e9).softmax(-1) * present_NS
         run_NS = said_in_a_row(words_NS, said_NM)
         goes_on_NS = (run_NS > 0) & present_NS
         follows_NS = (scores_N2S[:, 1] + SURE * run_NS).masked_fill(~goes_on_NS, -1e9).softmax(-1) * goes_on_NS

@@ -3,6 +3,11 @@
 Inside a training step a question meets a few hundred pieces of evidence, most of them stale. Behind training the
 compressor no longer changes, so that everything is encoded once and each question meets all evidence, in full-batch
 steps of milliseconds. Only the linear retrieval heads are fitted; latents stay as they are.
+
+A sentence encoder can teach them first: a ridge regression has the heads give its vectors of all that was encoded,
+questions too (their first principal components, as many as a vector has numbers). Among 5,168 sentences of XQuAD and
+QED, 274 questions that nothing was fitted on have theirs first in 0.46 of the cases so (all-MiniLM-L6-v2 itself: 0.61),
+from words alone in 0.30, and among ten in 0.83 (0.92) and 0.58.
 """
 
 from __future__ import annotations
@@ -11,14 +16,21 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from latent_memory import objectives
 from latent_memory.compressor import Adapter, Compressor, Encoded
 from latent_memory.data import Question
+from latent_memory.evaluation.retrievers import SentenceEncoder
 
 BATCH = 32
+RIDGE = 300.0
+"""What holds a regression's weights back, in squares of numbers of variance 1: of 30, 300 and 3,000 the best."""
+SPREAD = 1.0
+"""Standard deviation of the numbers of a vector before it is normed, where a teacher starts them."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +51,9 @@ def fit_retrieval(
     rate: float = 1e-4,
     temperature: float = 0.07,
     check_every: int = 10,
+    teacher: SentenceEncoder | None = None,
 ) -> Fit:
-    """Fits the retrieval heads with InfoNCE from their whitened start; keeps the step that is best on `held_out`.
+    """Fits the retrieval heads with InfoNCE; keeps the step that is best on `held_out`.
 
     Args:
         compressor: Trained; its retrieval heads are set anew.
@@ -51,6 +64,7 @@ def fit_retrieval(
         rate: Learning rate of Adam.
         temperature: Of the loss.
         check_every: Steps between looks at the held-out questions.
+        teacher: Whose vectors they start from; by default from whitened words.
     """
     compressor.eval()
     compressor.start_retrieval()
@@ -60,6 +74,10 @@ def fit_retrieval(
         (encode_all(compressor, [q.text for q in part], "query"), *_labels(part, texts))
         for part in (questions, held_out)
     ]
+    if teacher is not None:
+        asked = [q.text for q in questions]
+        wanted = torch.from_numpy(np.concatenate([teacher.encode(texts), teacher.encode(asked)]))
+        start_from(compressor, _joined(evidence, parts[0][0]), wanted)
     heads = [compressor.retrieval_head, compressor.retrieval_residual, compressor.retrieval_norm]
     parameters = [parameter.requires_grad_(True) for head in heads for parameter in head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=rate)
@@ -94,6 +112,33 @@ def fit_retrieval(
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
+def start_from(compressor: Compressor, encoded: Encoded, wanted: Tensor) -> None:
+    """Starts the retrieval heads with a ridge regression to a teacher's vectors.
+
+    Args:
+        compressor: Its heads are set.
+        encoded: What they are given for some texts.
+        wanted: The teacher's vectors of the same texts, (N, size).
+    """
+    size = compressor.retrieval_head.out_features
+    axes = torch.linalg.svd(wanted - wanted.mean(0), full_matrices=False).Vh[:size]
+    goal = F.pad((wanted - wanted.mean(0)) @ axes.T, (0, max(0, size - len(axes))))
+    scale = encoded.lexical.std()
+    given = torch.cat([encoded.lexical / scale, encoded.memory], 1)
+    centred = given - given.mean(0)
+    square = centred.T @ centred + RIDGE * torch.eye(given.shape[1])
+    weight = torch.linalg.solve(square, centred.T @ goal).T * SPREAD / goal.std()
+    lexical, memory = weight.split([encoded.lexical.shape[1], encoded.memory.shape[1]], 1)
+    compressor.retrieval_head.weight.copy_(lexical / scale)
+    compressor.retrieval_head.bias.copy_(-(weight @ given.mean(0)))
+    compressor.retrieval_residual.weight.copy_(memory)
+
+
+def _joined(*parts: Encoded) -> Encoded:
+    return Encoded(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def encode_all(compressor: Compressor, texts: Sequence[str], adapter: Adapter) -> Encoded:
     """What the heads are given for each text, in the order of the texts."""
     ids = compressor.tokenize(texts)
@@ -102,7 +147,7 @@ def encode_all(compressor: Compressor, texts: Sequence[str], adapter: Adapter) -
     for begin in range(0, len(order), BATCH):
         rows.append(compressor([ids[i] for i in order[begin : begin + BATCH]], adapter))
     back = torch.tensor(order).argsort()
-    return Encoded(*(torch.cat(part)[back] for part in zip(*rows, strict=True)))
+    return Encoded(*(part[back] for part in _joined(*rows)))
 
 
 def _labels(questions: Sequence[Question], texts: Sequence[str]) -> tuple[Tensor, Tensor]:

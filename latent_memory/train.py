@@ -39,6 +39,7 @@ from latent_memory.corpus import (
 )
 from latent_memory.data import Question
 from latent_memory.evaluation.answers import answer_all, answer_loss
+from latent_memory.evaluation.retrievers import SentenceEncoder
 from latent_memory.frozen import Frozen
 from latent_memory.generator import Generator, Reading
 from latent_memory.pretrained import load_weights, model_identity, save_pretrained
@@ -50,7 +51,7 @@ from tiers.errors import RecipeError
 from tiers.llm.models import default_models, load_causal_lm
 
 RECONSTRUCT = "What does the context say, word for word?"
-DISTRACTORS = 1000
+DISTRACTORS = 4000
 LONGEST_WAIT = timedelta(days=1)
 """Of the other processes, while the first one drafts questions or looks at the held-out ones."""
 
@@ -155,10 +156,9 @@ class Trainer:
         _, read = self.generator.read(self.compressor.reader, thought, readings)
         assert read is not None, "every reading has latents"
         tokens = torch.tensor([token for reading in readings for token in reading.answer])
-        changed = self.generator.logits(thought.last.float() + read.change, self._head).log_softmax(-1)
-        own = changed.gather(1, self._column[tokens][:, None])[:, 0] + read.parts[:, 3]
-        ends = (tokens == self.generator.tokenizer.eos_token_id).float() * read.parts[:, 2].exp()
-        found = {"read": objectives.spoken(own, read.of_words(tokens) + ends)}
+        changed = self.generator.logits(thought.last.float() + read.change, self._head)
+        ends = tokens == self.generator.tokenizer.eos_token_id
+        found = {"read": objectives.read_aloud(read, changed, self._column[tokens], read.of_words(tokens), ends)}
         if self.recipe.weights.pointing:
             found["pointing"] = self._pointing(batch, read, readings)
         return found
@@ -315,7 +315,10 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
         layer = reader.model.layers[recipe.compressor.depth]
         compressor.start_heads(layer.self_attn, layer.input_layernorm.weight, recipe.heads)
     drafted = _drafted_once(recipe, generator, out)
-    compressor.salience.copy_(salience(read_sources(recipe)[1], compressor))
+    texts = read_sources(recipe)[1]
+    compressor.salience.copy_(salience(texts, tokenizer, len(compressor.salience)))
+    rarity = salience(texts, reader_tokenizer, len(generator.embedding)) / 2
+    compressor.reader.matching.start(generator.embedding, rarity)
     corpus = read_corpus(recipe, compressor, generator, drafted)
     if recipe.start is not None:
         load_weights(compressor, recipe.start)
@@ -327,8 +330,15 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
         trainer.take_best(out)
     if recipe.retrieval_steps:
         distractors = random.Random(recipe.seed).sample(corpus.sentences, min(len(corpus.sentences), DISTRACTORS))
+        teacher = SentenceEncoder(folder, recipe.retrieval_teacher) if recipe.retrieval_teacher else None
         fit = fit_retrieval(
-            compressor, corpus.sought, corpus.held_out, distractors, recipe.retrieval_steps, recipe.retrieval_rate
+            compressor,
+            corpus.sought,
+            corpus.held_out,
+            distractors,
+            recipe.retrieval_steps,
+            recipe.retrieval_rate,
+            teacher=teacher,
         )
         (out / "retrieval.json").write_text(json.dumps(asdict(fit)) + "\n", encoding="utf-8")
     save_pretrained(compressor, base_identity, generator_identity, out / "memory")

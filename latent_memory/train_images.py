@@ -311,10 +311,9 @@ class ImageTrainer:
             [fits[row] @ (self._names == token).float() for row, token in zip(rows, tokens, strict=True)]
         )
         pointed = (read.pointed[:, : called.shape[1]] * called).sum(1) * read.parts[:, 0].exp()
-        ends = (tokens == self.generator.tokenizer.eos_token_id).float() * read.parts[:, 2].exp()
-        changed = self.generator.logits(thought.last.float() + read.change, self._head).log_softmax(-1)
-        own = changed.gather(1, self._targets(readings)[:, None])[:, 0] + read.parts[:, 3]
-        return objectives.spoken(own, pointed + ends)
+        changed = self.generator.logits(thought.last.float() + read.change, self._head)
+        ends = tokens == self.generator.tokenizer.eos_token_id
+        return objectives.read_aloud(read, changed, self._targets(readings), pointed, ends)
 
     def _targets(self, readings: Sequence[Reading]) -> Tensor:
         """The columns of the restricted output head that the answers' tokens have, one after the other."""

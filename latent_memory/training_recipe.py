@@ -82,7 +82,7 @@ class MemoryTraining(BaseModel):
         natural: Natural questions in a part.
         cloze: Questions in a part that are made from sentences.
         distilled: Natural questions in a part that the teacher answers.
-        distracted: Share of questions that are read with two further pieces of evidence beside their own.
+        distracted: Share of questions that are read with what a search finds beside their own evidence.
         rounded: Whether latents are read as they are stored, in the compressor's bits a number.
         reconstructed: Evidence in a part that is reconstructed.
         reconstructed_tokens: Tokens of it that are scored.
@@ -102,6 +102,7 @@ class MemoryTraining(BaseModel):
         clip: Largest norm of the gradient.
         retrieval_steps: Full-batch steps for the retrieval heads behind training; 0 leaves them as trained.
         retrieval_rate: Their learning rate.
+        retrieval_teacher: A sentence encoder whose vectors they start from; none starts them from words alone.
         patience: Looks at the held-out questions without a better F1 before the run ends; the best weights are kept.
         checkpointed: Whether the base's activations are computed again for the gradient, to save memory.
         checkpoint_every: Steps between checkpoints, and looks at the held-out questions.
@@ -147,6 +148,7 @@ class MemoryTraining(BaseModel):
     clip: float = Field(default=1.0, gt=0)
     retrieval_steps: int = Field(default=0, ge=0)
     retrieval_rate: float = Field(default=1e-4, gt=0)
+    retrieval_teacher: str | None = None
     patience: int | None = Field(default=None, ge=1)
     checkpointed: bool = False
     checkpoint_every: int = Field(default=100, ge=1)

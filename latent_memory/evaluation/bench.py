@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latent_memory.baselines.xrag import Projector
-from latent_memory.compressor import Compressor, encode, together
+from latent_memory.compressor import Compressor, encode, unpacked
 from latent_memory.data import Question
 from latent_memory.evaluation.pruning import Weighed, self_information
 from latent_memory.evaluation.retrievers import BM25, SentenceEncoder
 from latent_memory.generator import Generator
-from latent_memory.quantisation import dequantise, quantise
+from latent_memory.quantisation import quantise
 from latent_memory.ranking import fuse
 from latent_memory.reader import Latents
 from tiers.errors import ModelError
@@ -77,10 +77,7 @@ class Stored:
 
     def latents(self, compressor: Compressor, rows: Sequence[int]) -> Latents:
         """The latents of some evidence, one after the other."""
-        chosen = list(rows)
-        values = dequantise(self.codes[chosen], compressor.config)
-        with torch.inference_mode():
-            return together(compressor.latents(torch.from_numpy(values)))
+        return unpacked(compressor, self.codes[list(rows)])
 
     @property
     def nbytes(self) -> float:

@@ -97,6 +97,7 @@ def test_a_code_of_two_latents_is_two_tokens_and_twice_the_slots(tiny_model: Pat
     both = together([one, other])
     assert (len(one), one.tokens.shape, one.words.shape, one.keys.shape) == (2, (2, 24), (8,), (8, 8))
     assert (len(both), both.words.shape, both.keys.shape) == (4, (16,), (16, 8))
+    assert both.pieces.tolist() == [0] * 8 + [1] * 8
 
 
 def test_recomputed_activations_give_the_gradients_of_a_plain_backward_with_both_adapters(
@@ -123,7 +124,7 @@ def test_the_gradients_of_two_adapters_on_one_base_are_those_of_two_plain_models
     """Each adapter alone, as a weight that is added to its own copy of the base."""
     compressor = make_compressor(tiny_model)
     ids = compressor.tokenize(TEXTS)
-    found = [compressor(ids, adapter).memory for adapter in ("evidence", "query")]
+    found = [compressor.states(ids, adapter).memory for adapter in ("evidence", "query")]
     (found[0] * found[1].detach().roll(1, 0)).sum().backward()
     ours = {n: p.grad for n, p in compressor.named_parameters() if "lora_" in n and p.grad is not None}
     plain, _ = load_causal_lm(str(tiny_model), tiny_model, dtype="float32")

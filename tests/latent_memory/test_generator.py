@@ -119,14 +119,15 @@ def test_in_invariant_batches_every_bit_is_that_of_a_reading_alone(grouped: Gene
     readings = [
         Reading(
             "Why? " * number,
-            Latents(torch.randn(n, 256), torch.randint(90, (4 * n,)), torch.randn(4 * n, 16))
+            Latents(torch.randn(n, 256), torch.randint(90, (4 * n,)), torch.randn(4 * n, 16), torch.arange(4 * n) // 4)
             if (n := number % 5)
             else None,
         )
         for number in range(1, 20)
     ]
     reader = Reader(256, 16, ReaderConfig(size=32))
-    torch.nn.init.normal_(reader.hint.weight, std=0.1)
+    for parameter in (reader.hint.weight, reader.matching.around, reader.matching.piece):
+        torch.nn.init.normal_(parameter, std=0.1)
     for second in (None, reader.requires_grad_(False).eval()):
         together = list(grouped.stream(readings, second, max_tokens=8, invariant=True))[-1]
         assert together == [grouped.generate([one], second, max_tokens=8, invariant=True)[0] for one in readings]

@@ -5,7 +5,8 @@ import torch
 
 from latent_memory.compressor import Compressor, encode, together
 from latent_memory.generator import Generator, Reading, said_last
-from latent_memory.reader import NO_WORD, Latents, Reader, ReaderConfig, Thought, mixed, said_in_a_row
+from latent_memory.matching import NO_WORD
+from latent_memory.reader import Latents, Reader, ReaderConfig, Thought, mixed, said_in_a_row
 from tests.latent_memory.conftest import make_compressor
 
 EVIDENCE = ["The tower of Ada stands by the river.", "In 1889 people came to see it."]
@@ -19,6 +20,8 @@ def reader() -> Reader:
         torch.manual_seed(0)
         made = Reader(HIDDEN, KEY, ReaderConfig(size=8))
         torch.nn.init.normal_(made.hint.weight)
+        for parameter in (made.matching.around, made.matching.piece, made.matching.weigh.weight):
+            torch.nn.init.normal_(parameter, std=0.1)
     return made.eval().requires_grad_(False)
 
 
@@ -29,7 +32,7 @@ def embedding() -> torch.Tensor:
 
 def _latents(words: list[int], seed: int = 2) -> Latents:
     keys = torch.randn(len(words), KEY, generator=torch.Generator().manual_seed(seed))
-    return Latents(torch.zeros(1, HIDDEN), torch.tensor(words), keys)
+    return Latents(torch.zeros(1, HIDDEN), torch.tensor(words), keys, torch.zeros(len(words), dtype=torch.long))
 
 
 def _thought(count: int) -> Thought:
@@ -41,7 +44,7 @@ def test_a_reader_points_where_the_key_is_what_it_asks_for(reader: Reader, embed
     thought, latents = _thought(1), _latents([5, 6, 7, 8])
     states = torch.nn.functional.layer_norm(thought.asking, (HIDDEN,))
     latents.keys[2] = reader.query(states)[0, :KEY] * 3
-    read = reader(thought, reader.look([latents]), torch.tensor([0]), said_last([[]]), embedding)
+    read = reader(thought, reader.look([latents], [[3]], embedding), torch.tensor([0]), said_last([[]]), embedding)
     assert int(read.pointed.argmax()) == 2
     assert read.pointed.sum().item() == pytest.approx(1.0)
     assert read.follows.sum() == 0  # nothing was said that could go on
@@ -56,7 +59,11 @@ def test_it_goes_on_behind_what_was_said_and_best_where_most_of_it_stands() -> N
 
 def test_nothing_goes_on_into_an_empty_slot_and_none_is_pointed_at(reader: Reader, embedding: torch.Tensor) -> None:
     read = reader(
-        _thought(1), reader.look([_latents([5, 6, NO_WORD])]), torch.tensor([0]), said_last([[5, 6]]), embedding
+        _thought(1),
+        reader.look([_latents([5, 6, NO_WORD])], [[3]], embedding),
+        torch.tensor([0]),
+        said_last([[5, 6]]),
+        embedding,
     )
     assert read.follows.sum() == 0
     assert read.pointed[0, 2] == 0
@@ -64,7 +71,7 @@ def test_nothing_goes_on_into_an_empty_slot_and_none_is_pointed_at(reader: Reade
 
 
 def test_the_mixture_is_a_distribution_and_says_what_its_parts_do(reader: Reader, embedding: torch.Tensor) -> None:
-    look = reader.look([_latents([5, 6, 5, 7]), _latents([9, NO_WORD])])
+    look = reader.look([_latents([5, 6, 5, 7]), _latents([9, NO_WORD])], [[3], [5, 4]], embedding)
     parts = [[], [5], [9, 1]]
     read = reader(_thought(3), look, torch.tensor([0, 0, 1]), said_last(parts), embedding)
     logits = torch.randn(3, VOCABULARY, generator=torch.Generator().manual_seed(4))
@@ -78,12 +85,18 @@ def test_the_mixture_is_a_distribution_and_says_what_its_parts_do(reader: Reader
 
 
 def test_a_reading_does_not_depend_on_its_batch(reader: Reader, embedding: torch.Tensor) -> None:
-    contexts = [together([_latents([5, 6, 7]), _latents([8, 5], 5)]), _latents([6], 6)]
+    contexts, asked = [together([_latents([5, 6, 7]), _latents([8, 5], 5)]), _latents([6], 6)], [[3], [5, 8, 4]]
     thought, said = _thought(2), said_last([[5], []])
-    whole = reader(thought, reader.look(contexts), torch.arange(2), said, embedding)
+    whole = reader(thought, reader.look(contexts, asked, embedding), torch.arange(2), said, embedding)
     for row, context in enumerate(contexts):
         own = Thought(thought.last[row : row + 1], thought.asking[row : row + 1])
-        alone = reader(own, reader.look([context]), torch.zeros(1).long(), said[row : row + 1], embedding)
+        alone = reader(
+            own,
+            reader.look([context], asked[row : row + 1], embedding),
+            torch.zeros(1).long(),
+            said[row : row + 1],
+            embedding,
+        )
         logits = torch.zeros(1, VOCABULARY)
         both = (mixed(alone, logits, 0)[0], mixed(whole, logits.expand(2, -1), 0)[row])
         assert (both[0] - both[1]).abs().max() < 1e-5

@@ -1,8 +1,9 @@
+import numpy as np
 import torch
 
 from latent_memory.compressor import Compressor, encode
 from latent_memory.data import Question
-from latent_memory.retrieval import encode_all, fit_retrieval
+from latent_memory.retrieval import encode_all, fit_retrieval, start_from
 
 NAMES = ("Ada", "Bob", "Cyd", "Dan", "Eve", "Fay", "Gus", "Hal")
 PLACES = ("Rome", "Oslo", "Lima", "Bonn", "Cork", "Gaza", "Nice", "Bern")
@@ -45,3 +46,13 @@ def test_encode_all_keeps_the_order(compressor: Compressor) -> None:
     for row, text in enumerate(texts):
         alone = encode_all(compressor, [text], "evidence")
         assert all((a[row] - b[0]).abs().max() < 1e-4 for a, b in zip(together, alone, strict=True))
+
+
+def test_a_teacher_s_vectors_are_what_the_heads_start_with(compressor: Compressor) -> None:
+    """A teacher that knows nothing but the place has places found, and no names."""
+    texts = [f"{name} is in {place}." for place in PLACES for name in NAMES]
+    wanted = torch.eye(len(PLACES)).repeat_interleave(len(NAMES), 0) * 10
+    start_from(compressor, encode_all(compressor, texts, "evidence"), wanted)
+    _, vectors = encode(compressor, texts, "evidence")
+    nearest = (vectors @ vectors.T - 2 * np.eye(len(texts))).argmax(1)
+    assert (nearest // len(NAMES) == np.arange(len(texts)) // len(NAMES)).mean() > 0.9
