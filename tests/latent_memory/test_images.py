@@ -201,7 +201,7 @@ def test_states_are_those_of_the_whole_model(family: str) -> None:
     own["qwen2.5-vl"] = own["qwen2-vl"]
     with torch.no_grad():
         whole = model.model(input_ids=ids, **picture.pixels, **own.get(family, {})).last_hidden_state
-        memory = vision.see(compressor, [picture]).memory
+        memory = compressor.states([picture.ids], "evidence", vision.look([picture])).memory
     assert (memory[0] - whole[0, -1]).abs().max() < 1e-4
 
 
