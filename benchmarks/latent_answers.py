@@ -1,17 +1,19 @@
 """Answers from latents against answers by other methods, of the same generator over the same evidence.
 
     python benchmarks/latent_answers.py [--limit N] [--pretrained FOLDER] [--xrag FILE] [--sets …] [--methods …]
-                                        [--latents T]
+                                        [--latents T] [--keep FOLDER]
 
 On questions that nothing was trained or chosen on: XQuAD articles 25-48, the last 355 rows of QED, HotpotQA, MuSiQue.
 The evidence that is searched is that of the passages which a set gives with these questions. Without the file of xRAG's
 projector (`tierline train-xrag`) xRAG is left out. With `--latents T` a piece of evidence is T times as long and has T
-latents; its result has a file of its own.
+latents; its result has a file of its own. With `--keep` each set's result is kept as soon as it is there, so that a run
+that was broken off goes on behind it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -78,6 +80,21 @@ def measure(
     }
 
 
+def kept(title: str, folder: Path | None, **how: Any) -> dict[str, Any]:
+    """`measure`, or what it gave for the same set, weights and choices before."""
+    if folder is None:
+        return measure(title, **how)
+    told = {name: str(value) for name, value in how.items()} | read_manifest(how["pretrained"]).stamp()
+    path = folder / f"{SETS[title][0].split('.')[0]}.json"
+    if path.exists() and (was := json.loads(path.read_text(encoding="utf-8")))["told"] == told:
+        result: dict[str, Any] = was["result"]
+        return result
+    result = measure(title, **how)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"told": told, "result": result}), encoding="utf-8")
+    return result
+
+
 def lengthen(compressor: Compressor, latents: int) -> None:
     """Has a compressor take text that is as many times as long, into as many latents; its weights stay as they are."""
     sizes = compressor.config
@@ -111,6 +128,7 @@ def main() -> None:
         "--methods", nargs="*", choices=METHODS, metavar="NAME", help="beside closed-book; default: all"
     )
     parser.add_argument("--latents", type=int, default=1, help="latents for a piece of evidence")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where results of single sets are kept")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     if not (SHARED / "qa").is_dir():
@@ -119,7 +137,8 @@ def main() -> None:
     scores = []
     chosen = None if options.methods is None else ["closed-book", *options.methods]
     one = partial(
-        measure,
+        kept,
+        folder=options.keep,
         pretrained=options.pretrained,
         xrag=options.xrag,
         limit=options.limit,

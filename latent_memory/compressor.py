@@ -371,16 +371,6 @@ class Compressor(nn.Module):  # type: ignore[misc]
         keys_BSK, pieces_BS = keys_BX.unflatten(1, (-1, self.config.key)), torch.zeros_like(words_BS)
         return [Latents(*one) for one in zip(tokens_BLG, words_BS, keys_BSK, pieces_BS, strict=True)]
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def lexical_vectors(self, texts: Sequence[str]) -> Tensor:
-        """Retrieval vectors by words alone, (N, R): what `vectors` gives before anything is trained."""
-        embedding = self.base.get_input_embeddings().weight
-        sums = []
-        for row in self.tokenizer([f" {text.strip()}" for text in texts], add_special_tokens=False)["input_ids"]:
-            ids = torch.tensor(row)
-            sums.append((self.salience[ids].softmax(0)[:, None] * embedding[ids].float()).sum(0))
-        return F.normalize(self.retrieval_norm(self.retrieval_head(torch.stack(sums))), dim=-1)
-
     def vectors(self, encoded: Encoded) -> Tensor:
         """What the index searches: (B, R), unit norm."""
         vectors_BR = self.retrieval_head(encoded.lexical) + self.retrieval_residual(encoded.memory)

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from latent_memory import objectives
 from latent_memory.checkpoint import read_checkpoint, write_checkpoint
-from latent_memory.compressor import Compressor, encode
+from latent_memory.compressor import Compressor, encode, whitening
 from latent_memory.evaluate_images import MAX_TOKENS
 from latent_memory.evaluation.metrics import exact_match
 from latent_memory.generator import Generator, Reading
@@ -214,6 +214,8 @@ class ImageTrainer:
             self.by_kind[question.kind].append(question)
         self.said = sorted({data.captions[number] for number in data.trained})
         _, vectors = encode(compressor, self.said, "evidence")
+        table = compressor.base.get_input_embeddings().weight.float()
+        self._white, self._centre = whitening(table), table.mean(0)
         self.vectors, self.words = torch.from_numpy(vectors), self._words(self.said)
         vision.names = self._names = names(data, compressor)
         self.columns = vocabulary(data, generator)
@@ -232,13 +234,14 @@ class ImageTrainer:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _words(self, texts: list[str]) -> Tensor:
-        """Captions as the retrieval head sees their words alone, (N, R)."""
+        """Captions as sums of their words' embeddings, (N, H)."""
         rows = [torch.tensor(row) for row in self.compressor.tokenize(texts)]
         embedding, salience = self.compressor.base.get_input_embeddings().weight, self.compressor.salience
         return self._lexical(torch.stack([salience[ids].softmax(0) @ embedding[ids].float() for ids in rows]))
 
     def _lexical(self, sums: Tensor) -> Tensor:
-        return F.normalize(self.compressor.retrieval_norm(self.compressor.retrieval_head(sums)), dim=-1)
+        """Whitened, so that rare and common directions of the embedding table count alike, and of length one."""
+        return F.normalize((sums - self._centre) @ self._white.T, dim=-1)
 
     def _found(self, queries: Tensor, evidence: Tensor, images: list[int]) -> Tensor:
         """The contrastive loss of images against all captions."""
