@@ -168,7 +168,7 @@ def main() -> None:
 
 def show(title: str, result: dict[str, Any]) -> None:
     print(f"{title}: {result['cpu_seconds']} CPU-seconds")
-    render(result, Console())
+    render(result, Console(width=150))
     show_compared(title, result["compared"])
 
 
