@@ -56,7 +56,8 @@ class ImageWeights(BaseModel):
     Attributes:
         early: An image's mean embedding finds its caption's words.
         answer: The gold answer, from the latent as an input alone.
-        read: The gold answer, with the reader's help.
+        read: The gold answer, with the reader's help. Without `answer` and `distillation` the generator itself reads no
+            latents, so that it has to be asked only once for each answer.
         distillation: The generator's own distribution when it reads the caption, where that gives the gold answer.
         reconstruction: The caption, from the latent.
         contrastive: The image's vector finds its caption's.
@@ -221,6 +222,7 @@ class ImageTrainer:
         self.columns = vocabulary(data, generator)
         self._head = generator.model.lm_head.weight[self.columns]
         self._column = {token: column for column, token in enumerate(self.columns.tolist())}
+        self._closed: dict[Reading, Thought] = {}
         self._teacher: dict[tuple[str, str, tuple[int, ...]], Tensor] = {}
 
     def _rate(self, step: int) -> float:
@@ -282,14 +284,18 @@ class ImageTrainer:
             for q, z in zip(questions, latents, strict=True)
         ]
         captions = [self.data.captions[i] for i in images]
-        targets = self._targets(readings)
-        thought = generator.states(readings)
-        logits = generator.logits(thought.last, self._head)
-        found = {"answer": objectives.cross_entropy(logits, targets)}
+        found = {}
+        taught = readings[: self.recipe.distilled if weights.distillation else 0]
+        if weights.answer or taught:
+            thought = generator.states(readings)
+            logits = generator.logits(thought.last, self._head)
+            found["answer"] = objectives.cross_entropy(logits, self._targets(readings))
+        else:
+            thought = self._closed_book(readings)
         if weights.read:
             found["read"] = self._read(look, thought, readings)
-        if weights.distillation and self.recipe.distilled:
-            found["distillation"] = self._distil(logits, readings[: self.recipe.distilled], captions)
+        if taught:
+            found["distillation"] = self._distil(logits, taught, captions)
         if weights.reconstruction and self.recipe.reconstructed:
             rows = [
                 Reading(RECONSTRUCT, z.tokens, generator.answer_ids(caption))
@@ -300,6 +306,15 @@ class ImageTrainer:
         if weights.contrastive:
             found["contrastive"] = self._found(self.compressor.vectors(encoded), self.vectors, images)
         return found
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _closed_book(self, readings: Sequence[Reading]) -> Thought:
+        """The generator's states at the answers where it reads no evidence; it is asked once for each answer."""
+        asked = [Reading(reading.question, None, reading.answer) for reading in readings]
+        if new := [reading for reading in dict.fromkeys(asked) if reading not in self._closed]:
+            states = (part.split([len(reading.answer) for reading in new]) for part in self.generator.states(new))
+            self._closed.update({reading: Thought(*own) for reading, *own in zip(new, *states, strict=True)})
+        return Thought(*map(torch.cat, zip(*(self._closed[reading] for reading in asked), strict=True)))
 
     def _read(self, look: Images, thought: Thought, readings: Sequence[Reading]) -> Tensor:
         """How badly the reader speaks the answers, where each place of an image is called by each name a little."""
@@ -385,7 +400,7 @@ class ImageTrainer:
         reader = self.compressor.reader
 
         def rows(shift: int, answered: bool) -> list[Reading]:
-            ids = [self.generator.answer_ids(q.answer) if answered else () for q in chosen]
+            ids = [self.generator.answer_ids(q.answer, blank=True) if answered else () for q in chosen]
             seen = [latents[row[q.image] - shift] for q in chosen]
             return [Reading(q.text, z, i) for q, z, i in zip(chosen, seen, ids, strict=True)]
 
