@@ -29,11 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from latent_memory.matching import NO_WORD
 from latent_memory.quantisation import dequantise
 from latent_memory.reader import WORD_BYTES, Latents, Reader, ReaderConfig, normed
 from latent_memory.splitting import split
-from latent_memory.words import Slot, Spelling, most_salient
+from latent_memory.words import NO_WORD, Slot, Spelling, most_salient
 from tiers.errors import ModelError, StageError
 
 if TYPE_CHECKING:
@@ -357,7 +356,7 @@ class Compressor(nn.Module):  # type: ignore[misc]
         keys_BSK = F.layer_norm(self.key(normed(states_BSH)), (self.config.key,)) * (words_BS != NO_WORD)[..., None]
         lexical_BH = torch.einsum("bt,bth->bh", _shares(states.weights.square()), states.embedded)
         pooled_BH = torch.einsum("bt,bth->bh", _shares(states.weights), normed(states.states))
-        memory_BH = F.layer_norm(states.memory, states.memory.shape[1:]) + pooled_BH
+        memory_BH = normed(states.memory) + pooled_BH
         return Encoded(torch.cat([words_BS.float(), keys_BSK.flatten(1)], 1), lexical_BH, memory_BH)
 
     def latents(self, codes: Tensor) -> list[Latents]:

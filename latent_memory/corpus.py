@@ -190,11 +190,10 @@ def choose_contexts(
             count = rng.choice(TOGETHER)
             around = [text for text in dict.fromkeys(whole[: len(questions)]) if text != chosen[0]]
             order = found.get(question) or rng.sample(around, min(len(around), count - 1))
-            order = order[:count]
-            if chosen[0] not in order:
-                order = [*order[: count - 1]]
-                order.insert(rng.randint(0, len(order)), chosen[0])
-            chosen = order
+            chosen = order[:count]
+            if whole[own] not in chosen:
+                chosen = chosen[: count - 1]
+                chosen.insert(rng.randint(0, len(chosen)), whole[own])
         for text in chosen:
             if text not in every:
                 every[text] = len(whole)

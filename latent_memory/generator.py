@@ -9,7 +9,7 @@ superposition of embeddings read this way lowers the answers' loss by 0.21 nats 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latent_memory.invariant import BatchInvariant
-from latent_memory.matching import NO_WORD
 from latent_memory.reader import REMEMBERED, Latents, Read, Thought, mixed
+from latent_memory.words import NO_WORD
 from tiers.errors import ModelError
 
 if TYPE_CHECKING:
@@ -346,7 +346,9 @@ class Generator:
             if reader is not None and look is not None:
                 own = Thought(last[row : row + 1], asking[row : row + 1])
                 reads[row] = reader(own, look, alone, said_last([chosen[row]]), self.embedding)
-        changed = last.float().index_add(0, torch.tensor([*reads], dtype=torch.long), _changes(reads, last))
+        changed = last.float().clone()
+        for row, read in reads.items():
+            changed[row] += read.change[0]
         logits = self.logits(changed)
         logprobs = logits.log_softmax(-1)
         for row, read in reads.items():
@@ -356,11 +358,6 @@ class Generator:
     def _said(self, tokens: Sequence[int], whole: bool) -> str:
         text = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
         return text if whole else text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
-
-
-def _changes(reads: Mapping[int, Read], last: Tensor) -> Tensor:
-    """What readers change of the last states, (rows that are read, G)."""
-    return torch.cat([read.change for read in reads.values()]) if reads else last.new_zeros(0, last.shape[1]).float()
 
 
 def said_last(parts: Sequence[Sequence[int]]) -> Tensor:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-NO_WORD = -1
-"""Stands in a slot that holds nothing, and behind the last word of a question."""
+from latent_memory.words import NO_WORD
+
 AROUND = 7
 """Slots on either side of one whose words count for it."""
 GAIN = 10.0

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latent_memory.matching import NO_WORD
 from latent_memory.reader import WORD_BYTES
+from latent_memory.words import NO_WORD
 from tiers.errors import SchemaError
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from latent_memory.matching import NO_WORD, Matching
+from latent_memory.matching import Matching
+from latent_memory.words import NO_WORD
 
 WORD_BYTES = 3
 """Of a stored word: no vocabulary is larger."""

@@ -29,8 +29,6 @@ from latent_memory.evaluation.retrievers import SentenceEncoder
 BATCH = 32
 RIDGE = 300.0
 """What holds a regression's weights back, in squares of numbers of variance 1: of 30, 300 and 3,000 the best."""
-SPREAD = 1.0
-"""Standard deviation of the numbers of a vector before it is normed, where a teacher starts them."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def start_from(compressor: Compressor, encoded: Encoded, wanted: Tensor) -> None
     given = torch.cat([encoded.lexical / scale, encoded.memory], 1)
     centred = given - given.mean(0)
     square = centred.T @ centred + RIDGE * torch.eye(given.shape[1])
-    weight = torch.linalg.solve(square, centred.T @ goal).T * SPREAD / goal.std()
+    weight = torch.linalg.solve(square, centred.T @ goal).T / goal.std()
     lexical, memory = weight.split([encoded.lexical.shape[1], encoded.memory.shape[1]], 1)
     compressor.retrieval_head.weight.copy_(lexical / scale)
     compressor.retrieval_head.bias.copy_(-(weight @ given.mean(0)))

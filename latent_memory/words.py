@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
+NO_WORD = -1
+"""Stands in a slot that holds nothing, and behind the last word of a question."""
+
 
 class Slot(NamedTuple):
     """A word in a latent: a token of the generator's, and the compressor's token that ends it."""

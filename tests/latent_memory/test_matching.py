@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from latent_memory.matching import NO_WORD, Matching
+from latent_memory.matching import Matching
+from latent_memory.words import NO_WORD
 
 HIDDEN, VOCABULARY = 24, 50
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from latent_memory.compressor import CompressorConfig
-from latent_memory.matching import NO_WORD
 from latent_memory.quantisation import LEVELS, dequantise, quantise, rounded
+from latent_memory.words import NO_WORD
 from tiers.errors import SchemaError
 
 SIZES = {bits: CompressorConfig(slots=6, key=32, bits=bits) for bits in (2, 4)}

@@ -5,8 +5,8 @@ import torch
 
 from latent_memory.compressor import Compressor, encode, together
 from latent_memory.generator import Generator, Reading, said_last
-from latent_memory.matching import NO_WORD
 from latent_memory.reader import Latents, Reader, ReaderConfig, Thought, mixed, said_in_a_row
+from latent_memory.words import NO_WORD
 from tests.latent_memory.conftest import make_compressor
 
 EVIDENCE = ["The tower of Ada stands by the river.", "In 1889 people came to see it."]

@@ -174,7 +174,7 @@ def test_a_run_that_gets_no_better_ends_and_keeps_its_best_weights(recipe: Memor
     first = train(changed.model_copy(update={"stop": 1}), tmp_path / "first")
     for name, value in load_compressor(first).trained_state().items():
         assert torch.equal(value, load_compressor(folder).trained_state()[name]), name
-        assert torch.allclose(value, best[name], rtol=1e-3, atol=1e-3), name
+        assert torch.equal(value, best[name].half().float()), name
 
 
 def test_two_processes_train_as_one_does_on_both_parts(recipe: MemoryTraining, tmp_path: Path) -> None:
@@ -229,9 +229,7 @@ def test_a_search_finds_the_evidence_and_what_is_near_but_for_what_holds_the_ans
     texts = ["The old mill burned in 1740.", "The old mill stands.", "The old mill was of 1740 too.", "A cat slept."]
     question = Question("When did the old mill burn?", ("1740",), (texts[0],))
     found = search_for([question], texts[1:])[question]
-    assert found[:2] == [texts[1], texts[0]] or found[:2] == [texts[0], texts[1]]
-    assert texts[2] not in found
-    assert texts[3] in found
+    assert found == [texts[1], texts[0], texts[3]]
 
 
 def test_what_the_sets_to_report_on_hold_is_left_out_and_sources_count_as_the_recipe_says(
