@@ -2,22 +2,23 @@
 
     python benchmarks/confidence.py [--pretrained FOLDER] [--recipe FILE] [--write]
 
-On the questions of XQuAD articles 1-24 and of the first 1,000 rows of QED that the recipe held out: of those that it
-trained on a reader would be too sure, and those to report on stay unseen. `--write` keeps the curves beside the trained
-compressor. An answer counts as right from a token F1 of 0.5.
+On the questions that the recipe held out, over their evidence and `SENTENCES` further sentences of its corpus: of those
+that it trained on a reader would be too sure, and those to report on stay unseen. `--write` keeps the curves beside the
+trained compressor. An answer counts as right from a token F1 of 0.5.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from real_memory import SETS, corpus, real_memory
-from record import ROOT, SHARED, print_table, write_result
+from real_memory import memory_of, place
+from record import ROOT, hash_files, print_table, write_result
 
 from latent_memory.answers import Found, reading_of
 from latent_memory.confidence import auroc, fit, save_curves
@@ -28,6 +29,7 @@ from latent_memory.pretrained import PACKAGED, load_compressor, load_generator, 
 from latent_memory.training_recipe import load_recipe
 
 RIGHT = 0.5
+SENTENCES = 1000
 TOGETHER = 16
 
 
@@ -40,13 +42,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep the curves beside the compressor")
     options = parser.parse_args()
     rows: dict[str, list[dict[str, float]]] = {"latents": [], "raw": []}
-    fresh = held_out(options.recipe, options.pretrained)
-    for name, form, last in SETS:
-        memory, questions = real_memory(name, form, last, options.pretrained)
-        questions = [question for question in questions if question in fresh]
-        found = memory.find([question.text for question in questions], k=3)
-        for mode in rows:
-            rows[mode] += measure(questions, found, mode == "raw", options.pretrained)
+    questions, texts = held_out(options.recipe, options.pretrained)
+    memory = memory_of(texts, place("held-out", options.pretrained), options.recipe.name, options.pretrained)
+    found = memory.find([question.text for question in questions], k=3)
+    for mode in rows:
+        rows[mode] += measure(questions, found, mode == "raw", options.pretrained)
     results = {mode: compare(measured) for mode, measured in rows.items()}
     show(results)
     curves = {
@@ -58,13 +58,19 @@ def main() -> None:
         save_curves(options.pretrained, curves, read_manifest(options.pretrained).adapter)
     if options.pretrained == PACKAGED:
         told = {"memory": read_manifest().stamp(), "questions": len(rows["raw"]), "modes": results}
-        print(write_result("confidence", told, ("torch", "transformers"), corpus()))
+        told_by = load_recipe(options.recipe)
+        read = [told_by.data / source.path for source in told_by.sources]
+        sets = {"sets": [path.name for path in read], "sha256": hash_files(read)}
+        print(write_result("confidence", told, ("torch", "transformers"), sets))
 
 
-def held_out(recipe: Path, pretrained: Path) -> set[Question]:
-    """The questions that a training by this recipe never saw."""
-    told = load_recipe(recipe).model_copy(update={"data": SHARED / "qa", "distracted": 0.0})
-    return {*read_corpus(told, load_compressor(pretrained), load_generator(pretrained), []).held_out}
+def held_out(recipe: Path, pretrained: Path) -> tuple[list[Question], list[str]]:
+    """The questions that a training by this recipe never saw, and the texts to search for them."""
+    told = load_recipe(recipe).model_copy(update={"distracted": 0.0})
+    corpus = read_corpus(told, load_compressor(pretrained), load_generator(pretrained), [])
+    others = random.Random(0).sample(corpus.sentences, min(SENTENCES, len(corpus.sentences)))
+    evidence = [text for question in corpus.held_out for text in question.evidence]
+    return corpus.held_out, list(dict.fromkeys([*evidence, *others]))
 
 
 def measure(questions: Sequence[Question], found: Sequence[Found], raw: bool, pretrained: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ XQuAD articles 1-24 and the first 1,000 rows of QED, which training may see, so 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,20 @@ def real_memory(
     others = read_sentences(path, form, 0, last, titles=True)
     others = random.Random(0).sample(others, min(SENTENCES, len(others)))
     texts = list(dict.fromkeys([*(text for question in questions for text in question.evidence), *others]))
-    folder.mkdir(parents=True, exist_ok=True)
-    memory = LatentMemory.create(place(form, pretrained, folder), pretrained)
+    return memory_of(texts, place(form, pretrained, folder), name, pretrained), questions
+
+
+def memory_of(texts: Sequence[str], folder: Path, name: str, pretrained: Path = PACKAGED) -> LatentMemory:
+    """A memory of texts in `folder`, where `name` is their source."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    memory = LatentMemory.create(folder, pretrained)
     for begin in range(0, len(texts), 200):
         part = texts[begin : begin + 200]
         memory.add(documents({"text": text, "source": f"{name}#{begin + at}"} for at, text in enumerate(part)))
-    return memory, questions
+    return memory
 
 
-def place(form: Form, pretrained: Path = PACKAGED, folder: Path = FOLDER) -> Path:
+def place(form: str, pretrained: Path = PACKAGED, folder: Path = FOLDER) -> Path:
     """Where a set's memory lies."""
     return folder / f"{form}-{read_manifest(pretrained).adapter[:8]}"
 

@@ -38,7 +38,7 @@ def read_checkpoint(folder: Path, recipe: BaseModel, optimizer: Any, scheduler: 
     Raises:
         RecipeError: it belongs to another recipe.
     """
-    state: dict[str, Any] = torch.load(folder / FILE, weights_only=True)
+    state: dict[str, Any] = torch.load(folder / FILE, map_location="cpu", weights_only=True)
     if state["recipe"] != recipe.model_dump_json():
         raise RecipeError("the checkpoint belongs to another recipe", where=str(folder), hint="Give another --out")
     optimizer.load_state_dict(state["optimizer"])

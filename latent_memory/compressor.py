@@ -70,8 +70,8 @@ class CompressorConfig(BaseModel):
     lora_alpha: int = Field(default=32, ge=1)
     latents: int = Field(default=1, ge=1)
     slots: int = Field(default=40, ge=1)
-    key: int = Field(default=32, ge=8, multiple_of=4)
-    bits: Literal[2, 4] = 2
+    key: int = Field(default=32, ge=8, multiple_of=8)
+    bits: Literal[2, 3, 4] = 2
     reader: ReaderConfig = ReaderConfig()
     retrieval_dim: int = Field(default=384, ge=8)
     max_tokens: int = Field(default=128, ge=8)
@@ -180,6 +180,7 @@ class Compressor(nn.Module):  # type: ignore[misc]
         self.spelling = Spelling(tokenizer, speaking or tokenizer)
         self.memory_token = nn.Parameter(embeddings.float().mean(0).detach().clone())
         self.key = nn.Linear(hidden, config.key)
+        self.key_norm = nn.LayerNorm(config.key).requires_grad_(False)
         self.generator_head = nn.Linear(config.slots * config.key, generator_hidden)
         self.log_norm = nn.Parameter(torch.tensor(float(latent_norm)).log())
         self.retrieval_head = nn.Linear(hidden, config.retrieval_dim)
@@ -216,6 +217,22 @@ class Compressor(nn.Module):  # type: ignore[misc]
         self.reader.query.weight[: len(scale)].copy_(query * (START * len(scale) ** 0.5 / query.norm()))
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
+    def spread_keys(self, texts: Sequence[str]) -> None:
+        """Makes each number of a key centred and of variance one over the words of some texts, as rounding wants it.
+
+        Half of what keys are is common to all words, and says nothing of which to point at; with it the rounding's
+        error is 1.8 times as large. What the reader asks for is rescaled, so that what it points at stays as it is.
+        """
+        codes = torch.cat([self([row], "evidence").code for row in self.tokenize(texts)])
+        words, keys = codes[:, : self.config.words], codes[:, self.config.words :].unflatten(1, (-1, self.config.key))
+        held = keys[words != NO_WORD]
+        mean, spread = held.mean(0), held.std(0).clamp(min=1e-3)
+        self.key_norm.weight.div_(spread)
+        self.key_norm.bias.sub_(mean).div_(spread)
+        for parameter in (self.reader.query.weight, self.reader.query.bias):
+            parameter.mul_(spread.repeat(2)[(...,) + (None,) * (parameter.dim() - 1)])
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def start_for(self, embedding: Tensor, tokenizer: Any) -> None:
         """Starts latents as what disturbs a generator least: a line break.
 
@@ -240,7 +257,7 @@ class Compressor(nn.Module):  # type: ignore[misc]
         """
         with torch.no_grad():
             table = self.base.get_input_embeddings().weight.float()
-            weight = rotation(self.config.retrieval_dim, table.shape[1]) @ whitening(table)
+            weight = rotation(self.config.retrieval_dim, table.shape[1]).to(table.device) @ whitening(table)
             self.retrieval_head.weight.copy_(weight)
             self.retrieval_head.bias.copy_(-(weight @ table.mean(0)))
             self.retrieval_residual.weight.zero_()
@@ -333,27 +350,29 @@ class Compressor(nn.Module):  # type: ignore[misc]
         `named` are the texts' ids where they hold other words than those that were read: the names of what is seen.
         """
         length = embedded_BTH.shape[1]
-        pads = [length - len(row) for row in ids]
-        weights = [(self.salience[torch.tensor(row)] / 2).exp() for row in ids]
-        slots = [self.slots(row) for row in named or ids]
-        weights_BT = torch.stack([F.pad(weight, (pad, 0)) for pad, weight in zip(pads, weights, strict=True)])
-        return States(embedded_BTH.float(), states_BMH[:, :-1], states_BMH[:, -1], weights_BT, slots)
+        ids_BT = torch.tensor([[0] * (length - len(row)) + [*row] for row in ids])
+        mask_BT = torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in ids])
+        weights_BT = (self.salience[ids_BT] / 2).exp() * mask_BT
+        return States(embedded_BTH.float(), states_BMH[:, :-1], states_BMH[:, -1], weights_BT, self.slots(named or ids))
 
-    def slots(self, ids: Sequence[int]) -> list[Slot]:
-        """The words that a text puts into its slots, in order."""
-        return most_salient(self.spelling.slots(ids), self.salience[torch.tensor(ids)].tolist(), self.config.words)
+    def slots(self, ids: Sequence[Sequence[int]]) -> list[list[Slot]]:
+        """The words that each text puts into its slots, in order."""
+        lengths = [len(row) for row in ids]
+        saliences = self.salience[torch.tensor([token for row in ids for token in row])].cpu().split(lengths)
+        return [
+            most_salient(self.spelling.slots(row), salience.tolist(), self.config.words)
+            for row, salience in zip(ids, saliences, strict=True)
+        ]
 
     def encoded(self, states: States) -> Encoded:
         """What both outputs are made of, from the base's states."""
-        rows, length = len(states.slots), states.states.shape[1]
-        words_BS = torch.full((rows, self.config.words), NO_WORD)
-        at_BS = torch.zeros(rows, self.config.words, dtype=torch.long)
-        for row, slots in enumerate(states.slots):
-            pad = length - int((states.weights[row] > 0).sum())
-            words_BS[row, : len(slots)] = torch.tensor([slot.word for slot in slots], dtype=torch.long)
-            at_BS[row, : len(slots)] = torch.tensor([pad + slot.at for slot in slots], dtype=torch.long)
+        pads = (states.weights == 0).sum(1).tolist()
+        gaps = [self.config.words - len(slots) for slots in states.slots]
+        rows = list(zip(states.slots, pads, gaps, strict=True))
+        words_BS = torch.tensor([[slot.word for slot in slots] + [NO_WORD] * gap for slots, _, gap in rows])
+        at_BS = torch.tensor([[pad + slot.at for slot in slots] + [0] * gap for slots, pad, gap in rows])
         states_BSH = states.states.gather(1, at_BS[..., None].expand(-1, -1, states.states.shape[2]))
-        keys_BSK = F.layer_norm(self.key(normed(states_BSH)), (self.config.key,)) * (words_BS != NO_WORD)[..., None]
+        keys_BSK = self.key_norm(self.key(normed(states_BSH))) * (words_BS != NO_WORD)[..., None]
         lexical_BH = torch.einsum("bt,bth->bh", _shares(states.weights.square()), states.embedded)
         pooled_BH = torch.einsum("bt,bth->bh", _shares(states.weights), normed(states.states))
         memory_BH = normed(states.memory) + pooled_BH
@@ -383,7 +402,7 @@ def _shares(weights_BT: Tensor) -> Tensor:
 
 def rotation(rows: int, columns: int) -> Tensor:
     """A fixed random matrix, (rows, columns), with orthogonal rows."""
-    noise = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(rows, columns, generator=torch.Generator("cpu").manual_seed(0), device="cpu")
     left, _, right = torch.linalg.svd(noise, full_matrices=False)
     return left @ right
 
@@ -409,8 +428,8 @@ def encode(
         for begin in range(0, len(order), batch):
             part = order[begin : begin + batch]
             encoded = compressor([ids[i] for i in part], adapter)
-            codes[part] = encoded.code.numpy()
-            vectors[part] = compressor.vectors(encoded).numpy()
+            codes[part] = encoded.code.cpu().numpy()
+            vectors[part] = compressor.vectors(encoded).cpu().numpy()
     return codes, vectors
 
 

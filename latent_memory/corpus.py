@@ -25,6 +25,8 @@ from latent_memory.training_recipe import DataSource, MemoryTraining
 
 TOGETHER = (2, 3, 5, 10)
 """How many pieces of evidence a question may be read with."""
+MOST_EVIDENCE = 4
+"""Pieces that a question to train on may need; it always reads all of them."""
 SHARED_WORDS = 8
 _WORD = re.compile(r"\w+")
 
@@ -79,12 +81,12 @@ def read_corpus(
 
     def fits(question: Question) -> bool:
         return (
-            len(question.evidence) == 1
+            0 < len(question.evidence) <= MOST_EVIDENCE
             and len(generator.answer_ids(question.answers[0])) <= recipe.longest_answer
-            and lengths[question.evidence[0]] <= recipe.evidence_tokens
+            and all(lengths[text] <= recipe.evidence_tokens for text in question.evidence)
         )
 
-    every = list(dict.fromkeys([*texts, *(q.evidence[0] for q in [*questions, *drafted])]))
+    every = list(dict.fromkeys([*texts, *(text for q in [*questions, *drafted] for text in q.evidence)]))
     encoded = compressor.tokenizer([f" {t}" for t in every], add_special_tokens=False)["input_ids"]
     lengths = {text: len(ids) for text, ids in zip(every, encoded, strict=True)}
     rng, longest = random.Random(recipe.seed), recipe.evidence_tokens
@@ -92,7 +94,7 @@ def read_corpus(
     texts = [t for t in texts if 6 <= lengths[t] <= longest]
     rng.shuffle(natural)
     rng.shuffle(texts)
-    held_out = [q for q in natural if questions[q].sought][: recipe.held_out]
+    held_out = [q for q in natural if questions[q].sought and len(q.evidence) == 1][: recipe.held_out]
     asked = {q.evidence[0] for q in held_out}
     natural = [q for q in natural if q not in set(held_out)]
     drafted = [q for q in drafted if fits(q) and q.evidence[0] not in asked]
@@ -174,26 +176,27 @@ def choose_contexts(
 ) -> tuple[list[str], list[list[int]]]:
     """What each question reads: its own evidence, and for the share `distracted` of them others with it.
 
-    They are what a search for it finds, best first, with its own evidence in the place of one of them where the search
+    They are what a search for it finds, best first, with its own evidence in the place of some of them where the search
     missed it. Where nothing was searched they are the evidence of other questions.
 
     Returns:
-        All texts, the questions' own first, and for each question the numbers of those that it reads, in the order of
-        the search.
+        All texts, first those that hold the questions' answers, and for each question the numbers of those that it
+        reads, in the order of the search.
     """
     whole = [question.evidence[0] for question in questions]
     every = {text: number for number, text in reversed(list(enumerate(whole)))}
     contexts = []
     for own, question in enumerate(questions):
-        chosen = [whole[own]]
+        chosen = list(question.evidence)
         if rng.random() < distracted:
             count = rng.choice(TOGETHER)
-            around = [text for text in dict.fromkeys(whole[: len(questions)]) if text != chosen[0]]
+            around = [text for text in dict.fromkeys(whole[: len(questions)]) if text not in chosen]
             order = found.get(question) or rng.sample(around, min(len(around), count - 1))
-            chosen = order[:count]
-            if whole[own] not in chosen:
-                chosen = chosen[: count - 1]
-                chosen.insert(rng.randint(0, len(chosen)), whole[own])
+            missed = [text for text in question.evidence if text not in order[:count]]
+            chosen = order[: max(0, count - len(missed))]
+            missed = [text for text in question.evidence if text not in chosen]
+            for text in missed:
+                chosen.insert(rng.randint(0, len(chosen)), text)
         for text in chosen:
             if text not in every:
                 every[text] = len(whole)
@@ -206,16 +209,18 @@ def search_for(questions: Sequence[Question], further: Sequence[str] = ()) -> di
     """What full-text search finds for each question, best first: its own evidence, and others that hold no answer.
 
     Args:
-        questions: With one piece of evidence each, which is searched.
+        questions: Whose evidence is searched.
         further: What else is searched.
     """
-    texts = list(dict.fromkeys([*(question.evidence[0] for question in questions), *further]))
+    texts = list(dict.fromkeys([*(text for question in questions for text in question.evidence), *further]))
     index, lowered = BM25(texts), [text.lower() for text in texts]
+    most = min(len(texts), 4 * max(TOGETHER))
     found = {}
     for question in questions:
-        scores, answer, own = index.scores(question.text), question.answers[0].lower(), question.evidence[0]
-        order = (int(row) for row in np.argsort(-scores, kind="stable")[: 4 * max(TOGETHER)])
-        fine = (row for row in order if texts[row] == own or answer not in lowered[row])
+        scores = index.scores(question.text)
+        best = np.flatnonzero(scores >= np.partition(scores, -most)[-most])
+        order = (int(row) for row in best[np.argsort(-scores[best], kind="stable")][:most])
+        fine = (row for row in order if texts[row] in question.evidence or not question.answered_in(lowered[row]))
         found[question] = [texts[row] for row in islice(fine, max(TOGETHER))]
     return found
 

@@ -20,10 +20,23 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from latent_memory import claims, qamr
+from latent_memory import claims, easy_vqa, qamr
 from tiers.errors import SourceError
 
-Form = Literal["squad", "qed", "hotpotqa", "2wiki", "musique", "pubmedqa", "strategyqa", "nq-open", "qamr", "claims"]
+Form = Literal[
+    "squad",
+    "qed",
+    "hotpotqa",
+    "2wiki",
+    "musique",
+    "pubmedqa",
+    "strategyqa",
+    "nq-open",
+    "qamr",
+    "claims",
+    "easy-vqa",
+    "pairs",
+]
 
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9À-Þ])|(?<=[。！？])|\n\s*\n")
 _WORD = re.compile(r"\w+(?:[-'’.,]\w+)*")
@@ -33,6 +46,9 @@ _STOP = frozenset(
     "may might will would should must do does did such into over under between during after before about only no if "
     "we you i our your all any each other some most more many much very one".split()
 )
+
+
+POLAR = frozenset({"yes", "no", "maybe"})
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,11 @@ class Question:
     answers: tuple[str, ...]
     evidence: tuple[str, ...]
     pool: tuple[str, ...] = field(default=(), repr=False, compare=False)
+
+    def answered_in(self, lowered: str) -> bool:
+        """Whether a text, given in lower case, holds the first answer; no text holds a yes or no."""
+        answer = self.answers[0].lower()
+        return answer not in POLAR and answer in lowered
 
 
 def sentences(text: str) -> list[tuple[int, str]]:
@@ -183,6 +204,17 @@ def _claim(row: Any) -> Iterator[Question]:
         yield Question(row["question"], (row["answer"],), (row["evidence"],), (row["evidence"],))
 
 
+def _pairs(row: Any) -> Iterator[Question]:
+    """A question with `answer` and `evidence`, one text or a list of them each."""
+    answers, evidence = ([part] if isinstance(part, str) else part for part in (row["answer"], row["evidence"]))
+    if row["question"]:
+        yield Question(row["question"], tuple(answers), tuple(evidence), tuple(evidence))
+
+
+def _easy_vqa(row: Any) -> Iterator[Question]:
+    yield Question(row["question"], (row["answer"],), (row["caption"],))
+
+
 _READERS: dict[Form, Callable[[Any], Iterator[Question]]] = {
     "squad": _squad,
     "qed": _qed,
@@ -194,6 +226,8 @@ _READERS: dict[Form, Callable[[Any], Iterator[Question]]] = {
     "nq-open": _nq_open,
     "qamr": _qamr,
     "claims": _claim,
+    "easy-vqa": _easy_vqa,
+    "pairs": _pairs,
 }
 
 
@@ -203,6 +237,8 @@ def _rows(path: Path, form: Form, first: int, last: int | None) -> list[Any]:
         return qamr.read_rows(path)[first:last]
     if form == "claims":
         return claims.read_rows(path)[first:last]
+    if form == "easy-vqa":
+        return easy_vqa.read_captioned(path)[first:last]
     data = _load(path)
     container = {"squad": dict, "pubmedqa": dict}.get(form, list)
     rows = data.get("data") if form == "squad" and isinstance(data, dict) else data
@@ -270,6 +306,8 @@ def _passages(row: Any, form: Form) -> Iterator[tuple[str, str]]:
             yield "", row["text"]
         case "claims":
             yield "", row["evidence"]
+        case "easy-vqa" | "pairs":
+            yield from (("", text) for question in _READERS[form](row) for text in question.evidence)
         case "qed":
             yield row["title_text"], row["paragraph_text"]
         case "pubmedqa":

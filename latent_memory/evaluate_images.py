@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latent_memory.compressor import Compressor, encode
+from latent_memory.easy_vqa import ImageQuestion
 from latent_memory.evaluation.bench import derangement
 from latent_memory.evaluation.metrics import bootstrap, exact_match
 from latent_memory.generator import Generator, Reading
-from latent_memory.image_data import ImageQuestion, ImageSet
+from latent_memory.image_data import ImageSet
 from latent_memory.images import Vision, encode_images
 from latent_memory.quantisation import dequantise, quantise
 from latent_memory.reader import Latents

@@ -33,10 +33,12 @@ class Spoken(NamedTuple):
 
     Attributes:
         tokens: Of the generator, its end among them: a blank in front, as words in a text have.
-        begins: Slots of its evidence's latents in which it begins; none where it doesn't stand there.
+        text: The piece of evidence that it stands in.
+        begins: Slots of that piece's latents in which it begins; none where it stands nowhere.
     """
 
     tokens: tuple[int, ...]
+    text: str
     begins: list[int]
 
 
@@ -61,20 +63,25 @@ class Frozen:
         """A question's first answer in the words that its evidence's latent holds it in, if it does."""
         key = _key(question)
         if key not in self._answers:
-            compressor, end = self.compressor, self.generator.tokenizer.eos_token_id
-            ids = compressor.tokenize([question.evidence[0]])[0]
-            every = compressor.spelling.slots(ids)
-            words = [slot.word for slot in every]
-            kept = {slot: number for number, slot in enumerate(compressor.slots(ids))}
-            runs = [
-                [kept[every[n]] for n in run if every[n] in kept]
-                for run in standing(words, question.answers[0], self.generator.tokenizer)
-            ]
-            runs = [run for run in runs if run]
-            held = [every[n].word for n in range(len(every)) if kept.get(every[n]) in runs[0]] if runs else []
-            tokens = (*held, end) if held else self.generator.answer_ids(question.answers[0], blank=True)
-            self._answers[key] = Spoken(tokens[: self.answer_tokens], [run[0] for run in runs])
+            each = (self._spoken(text, question.answers[0]) for text in question.evidence)
+            found = next((spoken for spoken in each if spoken.begins), None)
+            self._answers[key] = found or self._spoken(question.evidence[0], question.answers[0])
         return self._answers[key]
+
+    def _spoken(self, text: str, answer: str) -> Spoken:
+        compressor, end = self.compressor, self.generator.tokenizer.eos_token_id
+        ids = compressor.tokenize([text])[0]
+        every = compressor.spelling.slots(ids)
+        words = [slot.word for slot in every]
+        kept = {slot: number for number, slot in enumerate(compressor.slots([ids])[0])}
+        runs = [
+            [kept[every[n]] for n in run if every[n] in kept]
+            for run in standing(words, answer, self.generator.tokenizer)
+        ]
+        runs = [run for run in runs if run]
+        held = [every[n].word for n in range(len(every)) if kept.get(every[n]) in runs[0]] if runs else []
+        tokens = (*held, end) if held else self.generator.answer_ids(answer, blank=True)
+        return Spoken(tokens[: self.answer_tokens], text, [run[0] for run in runs])
 
     def answer(self, question: Question) -> tuple[int, ...]:
         """The tokens of a question's first answer that are scored."""

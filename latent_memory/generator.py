@@ -134,6 +134,12 @@ class Generator:
         self.asking = round(ASKING * model.config.num_hidden_layers)
         self._prefix = self._run_prefix()
 
+    def to(self, device: torch.device) -> None:
+        """Moves all of it to a device."""
+        self.model.to(device)
+        self.embedding = self.model.get_input_embeddings().weight
+        self._prefix = [(keys.to(device), values.to(device)) for keys, values in self._prefix]
+
     @property
     def hidden(self) -> int:
         """Size of an embedding, G."""
@@ -314,10 +320,11 @@ class Generator:
             with BatchInvariant(STEP_ROWS) if invariant else nullcontext():
                 best = self._best(thought, reader, looks, chosen)
             done = [end in tokens for tokens in chosen]
-            for row, tokens in enumerate(chosen):
+            found = zip(chosen, best.indices.tolist(), best.values.tolist(), strict=True)
+            for row, (tokens, token, value) in enumerate(found):
                 if not done[row]:
-                    tokens.append(int(best.indices[row]))
-                    total[row] += float(best.values[row])
+                    tokens.append(token)
+                    total[row] += value
             last = step == max_tokens - 1 or all(end in tokens for tokens in chosen)
             yield [
                 Generated(self._said(tokens, last or end in tokens), len(tokens), logs / len(tokens), end in tokens)

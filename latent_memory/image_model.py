@@ -122,7 +122,7 @@ def square(tokenizer: Any, config: TowerConfig, longest: int) -> Prepare:
     place = tokenizer.convert_tokens_to_ids(config.place)
 
     def prepare(image: Pixels, caption: str = "") -> Picture:
-        pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+        pixels = torch.tensor(image, device="cpu").permute(2, 0, 1)[None].float() / 127.5 - 1
         if pixels.shape[2:] != (config.size, config.size):
             pixels = F.interpolate(pixels, (config.size, config.size), mode="bilinear", antialias=True)
         ids = [place] * config.places + caption_ids(tokenizer, caption, longest)

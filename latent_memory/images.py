@@ -84,7 +84,8 @@ class Vision(nn.Module):  # type: ignore[misc]
         shapes = [{name: value.shape for name, value in picture.pixels.items()} for picture in pictures]
         if len(pictures) > 1 and any(shape != shapes[0] for shape in shapes):
             return [self.features([picture])[0] for picture in pictures]  # sizes differ: padding would be seen
-        pixels = {name: torch.cat([p.pixels[name] for p in pictures]) for name in pictures[0].pixels}
+        device = next(self.parameters()).device
+        pixels = {name: torch.cat([p.pixels[name] for p in pictures]).to(device) for name in pictures[0].pixels}
         output = self.core.get_image_features(**pixels, return_dict=True)
         rows = torch.cat([part.reshape(-1, part.shape[-1]) for part in output.pooler_output])
         places = [picture.ids.count(self.place) for picture in pictures]
@@ -95,7 +96,8 @@ class Vision(nn.Module):  # type: ignore[misc]
     def look(self, pictures: Sequence[Picture]) -> Images:
         """The images of a batch, one for each of its rows."""
         grids = [picture.pixels["image_grid_thw"] for picture in pictures if "image_grid_thw" in picture.pixels]
-        return Images(self, torch.cat(self.features(pictures)), torch.cat(grids) if grids else None)
+        features = torch.cat(self.features(pictures))
+        return Images(self, features, torch.cat(grids).to(features.device) if grids else None)
 
     def see(self, compressor: Compressor, pictures: Sequence[Picture]) -> Encoded:
         """What a latent and a retrieval vector are made of, for each picture; `compressor` has this model's text."""
@@ -160,8 +162,8 @@ def encode_images(
         for begin in range(0, len(order), batch):
             part = order[begin : begin + batch]
             encoded = vision.see(compressor, [pictures[i] for i in part])
-            codes[part] = encoded.code.numpy()
-            vectors[part] = compressor.vectors(encoded).numpy()
+            codes[part] = encoded.code.cpu().numpy()
+            vectors[part] = compressor.vectors(encoded).cpu().numpy()
     return codes, vectors
 
 

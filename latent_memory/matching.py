@@ -64,8 +64,10 @@ class Matching(nn.Module):  # type: ignore[misc]
         self.weigh.weight.copy_(torch.linalg.solve(square, (often * table).T @ (rarity - mean))[None])
         self.weigh.bias.copy_(mean)
 
-    def forward(self, words_BS: Tensor, pieces_BS: Tensor, asked_BQ: Tensor, embedding: Tensor) -> Tensor:
-        """For each slot how much speaks for it, (B, S).
+    def forward(
+        self, words_BS: Tensor, pieces_BS: Tensor, asked_BQ: Tensor, embedding: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """For each slot how much speaks for it, and the share of the question that its piece has: (B, S) each.
 
         Args:
             words_BS: Words of slots; `NO_WORD` where there is none.
@@ -82,8 +84,9 @@ class Matching(nn.Module):  # type: ignore[misc]
         fit_BQSF = torch.stack([equal_BQS, similar_BQS.float().clamp(min=0)], -1)
         fit_BQSF = fit_BQSF * present_BS[:, None, :, None] * weights_BQ[:, :, None, None]
         near_BS = self._near(fit_BQSF.amax(1), pieces_BS)
+        whole_BSF = self._whole(fit_BQSF, pieces_BS)
         late_BS = (1.0 + pieces_BS).log()
-        return GAIN * (near_BS + self._whole(fit_BQSF, pieces_BS) - self.rank * late_BS)
+        return GAIN * (near_BS + whole_BSF @ self.piece - self.rank * late_BS), whole_BSF[..., 0] / WEIGHT
 
     def _centred(self, embeddings: Tensor) -> Tensor:
         return F.normalize(embeddings.float() - self.centre, dim=-1)
@@ -96,9 +99,9 @@ class Matching(nn.Module):  # type: ignore[misc]
         return torch.einsum("bsfw,fw->bs", around_BSFW * same_BSW[:, :, None], self.around)
 
     def _whole(self, fit_BQSF: Tensor, pieces_BS: Tensor) -> Tensor:
-        """What speaks for a slot's whole piece: how much of the question it has, each word where it fits best."""
+        """How much of the question each slot's whole piece has, each word where it fits best, (B, S, F)."""
         rows, asked, _, signs = fit_BQSF.shape
         index = pieces_BS[:, None, :, None].expand_as(fit_BQSF)
         empty = fit_BQSF.new_zeros(rows, asked, int(pieces_BS.max()) + 1, signs)
         found_BPF = empty.scatter_reduce(2, index, fit_BQSF, "amax").sum(1)
-        return (found_BPF @ self.piece).gather(1, pieces_BS)
+        return found_BPF.gather(1, pieces_BS[..., None].expand(-1, -1, signs))

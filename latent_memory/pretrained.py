@@ -20,7 +20,7 @@ from latent_memory.generator import Generator
 from tiers.errors import ModelError
 from tiers.llm.models import default_models, load_causal_lm, load_tokenizer
 
-FORMAT = "latent-memory/6"
+FORMAT = "latent-memory/7"
 PACKAGED = Path(__file__).parent / "pretrained"
 
 

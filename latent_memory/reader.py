@@ -87,11 +87,19 @@ class Thought(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Readings: their words (B, S) and keys (B, S, K), and what their questions say for each (B, S)."""
+    """Readings.
+
+    Attributes:
+        words: Of the slots, (B, S).
+        keys: Theirs, (B, S, K).
+        likely: What the question says for each slot, (B, S).
+        share: Of the question, what the piece of each slot has in the same words, (B, S).
+    """
 
     words: Tensor
     keys: Tensor
     likely: Tensor
+    share: Tensor
 
 
 class Read(NamedTuple):
@@ -132,9 +140,9 @@ class Reader(nn.Module):  # type: ignore[misc]
         self.query = nn.Linear(hidden, 2 * key)
         self.matching = Matching(hidden)
         self.state, self.next = nn.Linear(hidden, config.size), nn.Linear(hidden, config.size)
-        self.signs = nn.Linear(4, config.size)
+        self.signs = nn.Linear(5, config.size)
         self.gate = nn.Linear(config.size, 4)
-        self.hint = nn.Linear(key, hidden, bias=False)
+        self.hint = nn.Linear(3 * key, hidden, bias=False)
         self.dropped = nn.Dropout(config.dropout)
         nn.init.zeros_(self.hint.weight)
 
@@ -151,7 +159,7 @@ class Reader(nn.Module):  # type: ignore[misc]
         asked = [torch.tensor(question, dtype=torch.long) for question in questions]
         asked_BQ = pad_sequence(asked, batch_first=True, padding_value=NO_WORD)
         keys_BSK = pad_sequence([context.keys.float() for context in contexts], batch_first=True)
-        return Look(words_BS, keys_BSK, self.matching(words_BS, pieces_BS, asked_BQ, embedding))
+        return Look(words_BS, keys_BSK, *self.matching(words_BS, pieces_BS, asked_BQ, embedding))
 
     def forward(self, thought: Thought, look: Look, rows_N: Tensor, said_NM: Tensor, embedding: Tensor) -> Read:
         """Reads for positions of answers.
@@ -173,18 +181,20 @@ class Reader(nn.Module):  # type: ignore[misc]
         run_NS = said_in_a_row(words_NS, said_NM)
         goes_on_NS = (run_NS > 0) & present_NS
         follows_NS = (scores_N2S[:, 1] + SURE * run_NS).masked_fill(~goes_on_NS, -1e9).softmax(-1) * goes_on_NS
-        found_NK = torch.einsum("ns,nsk->nk", pointed_NS, keys_NSK) * asking_N2K[:, 0]
+        asked_NK, share_N = asking_N2K[:, 0], (pointed_NS * look.share[rows_N]).sum(1)
+        found_NK = torch.einsum("ns,nsk->nk", pointed_NS, keys_NSK) * asked_NK
+        hint_NG = self.hint(torch.cat([found_NK, share_N[:, None] * asked_NK, asked_NK], 1))
         begins_N, longest_N = (said_NM[:, 0] == NO_WORD).float(), run_NS.amax(1)
-        signs_N4 = torch.stack([begins_N, (longest_N > 0).float(), longest_N / REMEMBERED, pointed_NS.amax(1)], 1)
+        sure_N, goes_N = pointed_NS.amax(1), goes_on_NS.any(1)
+        signs_N5 = torch.stack([begins_N, goes_N.float(), longest_N / REMEMBERED, sure_N, share_N], 1)
         next_NG = normed(embedding[words_NS.gather(1, follows_NS.argmax(1, keepdim=True))[:, 0].clamp(min=0)])
-        known = self.state(self.dropped(normed(thought.last))) + self.signs(signs_N4)
-        known = known + self.next(self.dropped(next_NG)) * goes_on_NS.any(1, keepdim=True)
+        known = self.state(self.dropped(normed(thought.last))) + self.signs(signs_N5)
+        known = known + self.next(self.dropped(next_NG)) * goes_N[:, None]
         gates_N4 = self.gate(F.gelu(known))
-        goes_N = goes_on_NS.any(1)
         never_N = torch.zeros_like(goes_N)  # the generator can always speak
         impossible = torch.stack([~present_NS.any(1), ~goes_N, begins_N > 0, never_N], 1)
         parts_N4 = gates_N4.float().masked_fill(impossible, -1e9).log_softmax(-1)
-        return Read(pointed_NS.float(), follows_NS.float(), parts_N4, self.hint(found_NK).float(), words_NS)
+        return Read(pointed_NS.float(), follows_NS.float(), parts_N4, hint_NG.float(), words_NS)
 
 
 def normed(states: Tensor) -> Tensor:

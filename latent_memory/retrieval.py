@@ -74,8 +74,7 @@ def fit_retrieval(
     ]
     if teacher is not None:
         asked = [q.text for q in questions]
-        wanted = torch.from_numpy(np.concatenate([teacher.encode(texts), teacher.encode(asked)]))
-        start_from(compressor, _joined(evidence, parts[0][0]), wanted)
+        start_from(compressor, _joined(evidence, parts[0][0]), _taught(teacher, texts, asked))
     heads = [compressor.retrieval_head, compressor.retrieval_residual, compressor.retrieval_norm]
     parameters = [parameter.requires_grad_(True) for head in heads for parameter in head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=rate)
@@ -107,6 +106,20 @@ def fit_retrieval(
     for head, state in zip(heads, best, strict=True):
         head.load_state_dict(state)
     return Fit(before, after, best_step)
+
+
+def learn_from(
+    teacher: SentenceEncoder, compressor: Compressor, questions: Sequence[Question], further: Sequence[str]
+) -> None:
+    """Starts a compressor's retrieval heads with a teacher's vectors of questions, their evidence and further texts."""
+    texts = list(dict.fromkeys([*(text for question in questions for text in question.evidence), *further]))
+    asked = [question.text for question in questions]
+    encoded = _joined(encode_all(compressor, texts, "evidence"), encode_all(compressor, asked, "query"))
+    start_from(compressor, encoded, _taught(teacher, texts, asked))
+
+
+def _taught(teacher: SentenceEncoder, *parts: Sequence[str]) -> Tensor:
+    return torch.as_tensor(np.concatenate([teacher.encode(part) for part in parts]))
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -150,7 +163,7 @@ def encode_all(compressor: Compressor, texts: Sequence[str], adapter: Adapter) -
 
 def _labels(questions: Sequence[Question], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Which text answers which question, and which others hold its answer and so are no negatives."""
-    lowered = [text.lower() for text in texts]
-    positive = torch.tensor([[text == q.evidence[0] for text in texts] for q in questions])
-    ignored = torch.tensor([[q.answers[0].lower() in text for text in lowered] for q in questions])
-    return positive, ignored
+    both = [(text, text.lower()) for text in texts]
+    positive = np.array([[text == q.evidence[0] for text in texts] for q in questions])
+    ignored = np.array([[text in q.evidence or q.answered_in(low) for text, low in both] for q in questions])
+    return torch.as_tensor(positive), torch.as_tensor(ignored)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from latent_memory import objectives
 from latent_memory.checkpoint import read_checkpoint, write_checkpoint
-from latent_memory.compressor import Compressor, encode, together
+from latent_memory.compressor import Compressor, Encoded, encode, together
 from latent_memory.corpus import (
     Batch,
     Corpus,
@@ -45,13 +45,17 @@ from latent_memory.generator import Generator, Reading
 from latent_memory.pretrained import load_weights, model_identity, save_pretrained
 from latent_memory.quantisation import rounded
 from latent_memory.reader import Latents, Read, Thought
-from latent_memory.retrieval import encode_all, fit_retrieval
+from latent_memory.retrieval import encode_all, fit_retrieval, learn_from
 from latent_memory.training_recipe import MemoryTraining
 from tiers.errors import RecipeError
 from tiers.llm.models import default_models, load_causal_lm
 
 RECONSTRUCT = "What does the context say, word for word?"
 DISTRACTORS = 4000
+SPREAD = 64
+"""Texts that the spread of keys is measured on."""
+SOUGHT = 4000
+"""Questions that retrieval heads are fitted on at most: all of them meet all evidence at once."""
 LONGEST_WAIT = timedelta(days=1)
 """Of the other processes, while the first one drafts questions or looks at the held-out ones."""
 
@@ -61,8 +65,16 @@ def processes() -> tuple[int, int]:
     if "WORLD_SIZE" not in os.environ:
         return 0, 1
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        torch.distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def training_device() -> torch.device:
+    """This process's GPU, or the CPU where there is none."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
 
 
 class Trainer:
@@ -72,16 +84,21 @@ class Trainer:
         self.recipe, self.compressor, self.generator, self.corpus = recipe, compressor, generator, corpus
         if not corpus.natural and recipe.natural:
             raise RecipeError("the recipe asks for natural questions, but no source gives any", where="natural")
-        lora = [p for n, p in compressor.named_parameters() if "lora_" in n]
-        heads = [p for n, p in compressor.named_parameters() if "lora_" not in n and p.requires_grad]
+        trained = [(name, p) for name, p in compressor.named_parameters() if p.requires_grad]
+        rates = {"lora_": recipe.lora_rate, "retrieval_": recipe.retrieval_rate, "": recipe.head_rate}
+        kinds = [next(kind for kind in rates if kind in name) for name, _ in trained]
         self.optimizer = torch.optim.AdamW(
-            [{"params": heads, "lr": recipe.head_rate}, {"params": lora, "lr": recipe.lora_rate}],
+            [
+                {"params": [p for kind, (_, p) in zip(kinds, trained, strict=True) if kind == own], "lr": rate}
+                for own, rate in rates.items()
+            ],
             weight_decay=recipe.weight_decay,
             betas=(0.9, 0.98),
         )
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
         self.step = 0
         self.rank, self.world = processes()
+        self.device = generator.embedding.device.type
         self.columns = vocabulary(corpus, generator)
         self._head = generator.model.lm_head.weight[self.columns]
         self._column = torch.zeros(len(generator.model.lm_head.weight), dtype=torch.long)
@@ -133,17 +150,21 @@ class Trainer:
                 generator.logits(generator.states(rows).last, self._head), self._targets(wanted)
             )
         if recipe.weights.contrastive:
-            count = batch.natural or len(batch.questions)
-            queries = compressor(compressor.tokenize([q.text for q in batch.questions[:count]]), "query")
-            found["contrastive"] = self._contrastive(
-                batch.questions[:count], compressor.vectors(queries), batch.texts, compressor.vectors(encoded)
-            )
+            found["contrastive"] = self._contrastive(batch, encoded)
         return found
 
     def early_losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of an early step: the answer, from the reader and what the generator makes of the question alone."""
-        latents = self.latents(self.compressor.encoded(self.frozen.states(batch.texts, "evidence")).code)
-        return self._read(batch, self.frozen.closed_book(batch.questions), self._readings(batch, latents))
+        compressor, adapted = self.compressor, self.recipe.early_adapters
+        if adapted:
+            encoded = compressor(compressor.tokenize(batch.texts), "evidence")
+        else:
+            encoded = compressor.encoded(self.frozen.states(batch.texts, "evidence"))
+        readings = self._readings(batch, self.latents(encoded.code))
+        found = self._read(batch, self.frozen.closed_book(batch.questions), readings)
+        if adapted and self.recipe.weights.contrastive:
+            found["contrastive"] = self._contrastive(batch, encoded)
+        return found
 
     def _readings(self, batch: Batch, latents: Sequence[Latents]) -> list[Reading]:
         return [
@@ -168,19 +189,23 @@ class Trainer:
         wanted = torch.zeros_like(read.pointed)
         before = 0
         for question, context, reading in zip(batch.questions, batch.contexts, readings, strict=True):
-            own = [batch.texts[number] for number in context].index(question.evidence[0])
-            first = own * self.compressor.config.words
-            wanted[before, [first + slot for slot in self.frozen.spoken(question).begins]] = 1
+            spoken = self.frozen.spoken(question)
+            first = [batch.texts[number] for number in context].index(spoken.text) * self.compressor.config.words
+            wanted[before, [first + slot for slot in spoken.begins]] = 1
             before += len(reading.answer)
         return objectives.pointing(read.pointed, wanted)
 
-    def _contrastive(self, questions: list[Question], queries: Tensor, texts: list[str], vectors: Tensor) -> Tensor:
+    def _contrastive(self, batch: Batch, encoded: Encoded) -> Tensor:
         """The natural questions' vectors against those of the evidence in their part of the batch."""
+        compressor, texts = self.compressor, batch.texts
+        questions = batch.questions[: batch.natural or len(batch.questions)]
+        queries = compressor.vectors(compressor(compressor.tokenize([q.text for q in questions]), "query"))
         positive = torch.eye(len(questions), len(texts), dtype=torch.bool)
+        lowered = [text.lower() for text in texts]
         ignored = torch.tensor(
-            [[t == q.evidence[0] or q.answers[0].lower() in t.lower() for t in texts] for q in questions]
+            [[t in q.evidence or q.answered_in(low) for t, low in zip(texts, lowered, strict=True)] for q in questions]
         )
-        return objectives.contrastive(queries, vectors, positive, ignored, self.recipe.temperature)
+        return objectives.contrastive(queries, compressor.vectors(encoded), positive, ignored, self.recipe.temperature)
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns its losses, those of this process's parts."""
@@ -194,7 +219,7 @@ class Trainer:
             torch.manual_seed((self.recipe.seed * self.recipe.steps + self.step) * self.recipe.parts + part)  # dropout
             batch = draw(self.corpus, self.recipe, self.step, part)
             if self.step < self.recipe.early:
-                with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
+                with torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
                     losses = self.early_losses(batch)
             else:
                 losses = self.losses(batch)
@@ -203,6 +228,8 @@ class Trainer:
             figures.update({"loss": total.item(), **{name: loss.item() for name, loss in losses.items()}})
         self._share_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.compressor.parameters(), self.recipe.clip)
+        if not norm.isfinite():  # a rare batch has no gradient in bfloat16, and would take all weights with it
+            self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.step()
         self.scheduler.step()
         self.step += 1
@@ -236,7 +263,7 @@ class Trainer:
         encoded = encode_all(self.compressor, [q.evidence[0] for q in held], "evidence")
         latents, vectors = self.latents(encoded.code), self.compressor.vectors(encoded)
         _, sought = encode(self.compressor, [q.text for q in held], "query")
-        best = (torch.from_numpy(sought) @ vectors.T).argmax(1).tolist()
+        best = (torch.as_tensor(sought) @ vectors.T).argmax(1).tolist()
         hits = sum(held[b].evidence == q.evidence for b, q in zip(best, held, strict=True))
         others = latents[-1:] + latents[:-1]
         reader = (self.compressor.reader,) if self.recipe.weights.read else ()
@@ -314,35 +341,52 @@ def train(recipe: MemoryTraining, out: Path, resume: bool = True, models: Path |
     if recipe.heads:
         layer = reader.model.layers[recipe.compressor.depth]
         compressor.start_heads(layer.self_attn, layer.input_layernorm.weight, recipe.heads)
-    drafted = _drafted_once(recipe, generator, out)
     texts = read_sources(recipe)[1]
     compressor.salience.copy_(salience(texts, tokenizer, len(compressor.salience)))
     rarity = salience(texts, reader_tokenizer, len(generator.embedding)) / 2
     compressor.reader.matching.start(generator.embedding, rarity)
-    corpus = read_corpus(recipe, compressor, generator, drafted)
+    compressor.spread_keys(_short_texts(compressor, texts, recipe))
     if recipe.start is not None:
         load_weights(compressor, recipe.start)
+    device = training_device()
+    compressor.to(device)
+    generator.to(device)
+    with device:
+        first = _train_on(recipe, compressor, generator, out, resume, folder)
+    if first:
+        save_pretrained(compressor, base_identity, generator_identity, out / "memory")
+    return out / "memory"
+
+
+def _short_texts(compressor: Compressor, texts: Sequence[str], recipe: MemoryTraining) -> list[str]:
+    """Some texts of a corpus that a latent is trained on."""
+    some = random.Random(recipe.seed).sample(texts, min(len(texts), 4 * SPREAD))
+    ids = compressor.tokenizer([f" {text}" for text in some], add_special_tokens=False)["input_ids"]
+    return [text for text, row in zip(some, ids, strict=True) if 0 < len(row) <= recipe.evidence_tokens][:SPREAD]
+
+
+def _train_on(
+    recipe: MemoryTraining, compressor: Compressor, generator: Generator, out: Path, resume: bool, models: Path
+) -> bool:
+    """Trains on the device that all is on; returns whether this process has the result."""
+    corpus = read_corpus(recipe, compressor, generator, _drafted_once(recipe, generator, out))
     trainer = Trainer(recipe, compressor, generator, corpus)
+    rng = random.Random(recipe.seed)
+    some = rng.sample(corpus.sentences, min(len(corpus.sentences), DISTRACTORS))
+    sought = rng.sample(corpus.sought, min(len(corpus.sought), SOUGHT))
+    teacher = SentenceEncoder(models, recipe.retrieval_teacher) if recipe.retrieval_teacher else None
+    if teacher is not None and recipe.early_adapters and recipe.weights.contrastive:
+        learn_from(teacher, compressor, sought, some)
     run(trainer, out, resume)
     if trainer.rank:
-        return out / "memory"
+        return False
     if recipe.patience:
         trainer.take_best(out)
     if recipe.retrieval_steps:
-        distractors = random.Random(recipe.seed).sample(corpus.sentences, min(len(corpus.sentences), DISTRACTORS))
-        teacher = SentenceEncoder(folder, recipe.retrieval_teacher) if recipe.retrieval_teacher else None
-        fit = fit_retrieval(
-            compressor,
-            corpus.sought,
-            corpus.held_out,
-            distractors,
-            recipe.retrieval_steps,
-            recipe.retrieval_rate,
-            teacher=teacher,
-        )
+        steps, rate = recipe.retrieval_steps, recipe.retrieval_rate
+        fit = fit_retrieval(compressor, sought, corpus.held_out, some, steps, rate, teacher=teacher)
         (out / "retrieval.json").write_text(json.dumps(asdict(fit)) + "\n", encoding="utf-8")
-    save_pretrained(compressor, base_identity, generator_identity, out / "memory")
-    return out / "memory"
+    return True
 
 
 def _drafted_once(recipe: MemoryTraining, generator: Generator, out: Path) -> list[Question]:

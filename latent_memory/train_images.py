@@ -30,17 +30,18 @@ from torch.nn import functional as F
 from latent_memory import objectives
 from latent_memory.checkpoint import read_checkpoint, write_checkpoint
 from latent_memory.compressor import Compressor, encode, whitening
+from latent_memory.easy_vqa import ImageQuestion
 from latent_memory.evaluate_images import MAX_TOKENS
 from latent_memory.evaluation.metrics import exact_match
 from latent_memory.generator import Generator, Reading
-from latent_memory.image_data import ImageQuestion, ImageSet, read_easy_vqa
+from latent_memory.image_data import ImageSet, read_easy_vqa
 from latent_memory.image_model import TowerConfig, make_tower, save_vision
 from latent_memory.images import Images, Picture, Vision, encode_images
 from latent_memory.pretrained import PACKAGED, load_compressor, load_generator
 from latent_memory.quantisation import rounded
 from latent_memory.reader import Latents, Thought
 from latent_memory.repeated_questions import RepeatedQuestions
-from latent_memory.train import RECONSTRUCT, run
+from latent_memory.train import RECONSTRUCT, run, training_device
 from tiers.errors import RecipeError
 from tiers.llm.models import default_models
 
@@ -217,7 +218,7 @@ class ImageTrainer:
         _, vectors = encode(compressor, self.said, "evidence")
         table = compressor.base.get_input_embeddings().weight.float()
         self._white, self._centre = whitening(table), table.mean(0)
-        self.vectors, self.words = torch.from_numpy(vectors), self._words(self.said)
+        self.vectors, self.words = torch.as_tensor(vectors), self._words(self.said)
         vision.names = self._names = names(data, compressor)
         self.columns = vocabulary(data, generator)
         self._head = generator.model.lm_head.weight[self.columns]
@@ -391,7 +392,7 @@ class ImageTrainer:
             sums = torch.stack([rows.mean(0) for rows in self.vision.features([self.data.pictures[i] for i in images])])
             return {"held_out_words_at_1": self._hits(self._lexical(sums), self.words, images)}
         pictures = [self.data.pictures[i] for i in images]
-        codes, vectors = map(torch.from_numpy, encode_images(self.compressor, self.vision, pictures))
+        codes, vectors = map(torch.as_tensor, encode_images(self.compressor, self.vision, pictures))
         latents = self.latents(codes)
         figures = {"held_out_caption_at_1": self._hits(vectors, self.vectors, images)}
         asked = self.data.about(images)
@@ -466,14 +467,18 @@ def train_tower(
 ) -> Path:
     """`train_images` on images that have been read."""
     folder, memory = models or default_models(), recipe.memory or PACKAGED
-    compressor, generator = load_compressor.__wrapped__(memory, folder), load_generator(memory, folder)
+    compressor, generator = load_compressor.__wrapped__(memory, folder), load_generator.__wrapped__(memory, folder)
     _lighten(compressor)
     torch.manual_seed(recipe.seed)
     vision = make_tower(compressor.base, compressor.tokenizer, recipe.tower)
     generator.model.set_attn_implementation("eager")  # twice as fast backward where most keys have no gradient
-    asked = RepeatedQuestions(generator)
-    trainer: Any = ImageTrainer(recipe, compressor, asked, vision, sights(images, vision, recipe))
-    run(trainer, out, resume)
+    device = training_device()
+    for part in (compressor, generator, vision):
+        part.to(device)
+    with device:
+        asked = RepeatedQuestions(generator)
+        trainer: Any = ImageTrainer(recipe, compressor, asked, vision, sights(images, vision, recipe))
+        run(trainer, out, resume)
     save_vision(vision, recipe.tower, memory, out / "vision")
     return out / "vision"
 

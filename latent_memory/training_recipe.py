@@ -77,6 +77,8 @@ class MemoryTraining(BaseModel):
         weights: Weights of the terms of the loss.
         parts: Parts of a batch; gradients are averaged over them, and each process computes some of them.
         early: First steps that train slots and reader alone, on what frozen models say without evidence.
+        early_adapters: Whether they train the adapters too, and the retrieval heads: a step then costs a run of the
+            compressor and the gradient through it, which wants a GPU.
         early_rate: Peak learning rate of these steps.
         early_questions: Natural questions in a part of such a step.
         natural: Natural questions in a part.
@@ -101,7 +103,7 @@ class MemoryTraining(BaseModel):
         weight_decay: AdamW's.
         clip: Largest norm of the gradient.
         retrieval_steps: Full-batch steps for the retrieval heads behind training; 0 leaves them as trained.
-        retrieval_rate: Their learning rate.
+        retrieval_rate: Learning rate of the retrieval heads, in these steps; in training its peak.
         retrieval_teacher: A sentence encoder whose vectors they start from; none starts them from words alone.
         patience: Looks at the held-out questions without a better F1 before the run ends; the best weights are kept.
         checkpointed: Whether the base's activations are computed again for the gradient, to save memory.
@@ -124,6 +126,7 @@ class MemoryTraining(BaseModel):
     weights: Weights = Weights()
     parts: int = Field(default=1, ge=1)
     early: int = Field(default=0, ge=0)
+    early_adapters: bool = False
     early_rate: float = Field(default=1e-3, gt=0)
     early_questions: int = Field(default=32, ge=1)
     natural: int = Field(default=6, ge=0)

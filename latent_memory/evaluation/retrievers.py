@@ -78,7 +78,8 @@ class SentenceEncoder:
     def __init__(self, models: Path, name: str = ENCODER) -> None:
         from tiers.llm.models import load_encoder
 
-        self._model, self._tokenizer = load_encoder(name, models)
+        model, self._tokenizer = load_encoder(name, models)
+        self._model = model.to(torch.empty(0).device)
 
     @property
     def size(self) -> int:
@@ -103,4 +104,4 @@ class SentenceEncoder:
         ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
         states = self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        return F.normalize((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True), dim=-1).numpy()
+        return F.normalize((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True), dim=-1).cpu().numpy()

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from latent_memory.compressor import Compressor, CompressorConfig, encode, together
+from latent_memory.generator import Generator, said_last
+from latent_memory.reader import Thought
 from tests.latent_memory.conftest import SIZES, make_compressor
 from tiers.errors import StageError
 from tiers.llm.models import load_causal_lm
@@ -39,6 +41,27 @@ def test_different_texts_and_adapters_give_different_latents(compressor: Compres
     query, _ = encode(compressor, TEXTS, "query")
     assert abs(evidence - query).max(axis=1).min() > 1e-3
     assert abs(evidence[0] - evidence[1]).max() > 1e-3
+
+
+def test_spread_keys_are_like_normal_ones_and_pointed_at_as_before(
+    compressor: Compressor, generator: Generator
+) -> None:
+    own = Thought(*torch.randn(2, 1, 32, generator=torch.Generator().manual_seed(0)))
+
+    def keys_and_pointed() -> tuple[torch.Tensor, torch.Tensor]:
+        latents = together(compressor.latents(compressor(compressor.tokenize(TEXTS), "evidence").code))
+        look = compressor.reader.look([latents], [[5]], generator.embedding)
+        first = torch.zeros(1, dtype=torch.long)
+        read = compressor.reader(own, look, first, said_last([[]]), generator.embedding)
+        return latents.keys[latents.words >= 0], read.pointed
+
+    with torch.no_grad():
+        before, pointed = keys_and_pointed()
+        compressor.spread_keys(TEXTS)
+        after, again = keys_and_pointed()
+    assert before.mean(0).abs().max() > 0.1 > 1e-4 > after.mean(0).abs().max()
+    assert after.std(0) == pytest.approx(1, abs=1e-4)
+    assert torch.allclose(pointed, again, atol=1e-4)
 
 
 def test_encode_keeps_the_order_of_its_texts(compressor: Compressor) -> None:

@@ -17,7 +17,7 @@ def test_an_answer_is_spoken_in_the_words_that_its_latent_holds(compressor: Comp
     spoken = frozen.spoken(Question("Where?", ("in Rome",), (EVIDENCE,)))
     assert generator.tokenizer.decode(spoken.tokens[:-1]) == "in Rome"
     assert spoken.tokens[-1] == generator.tokenizer.eos_token_id
-    words = [slot.word for slot in compressor.slots(compressor.tokenize([EVIDENCE])[0])]
+    words = [slot.word for slot in compressor.slots(compressor.tokenize([EVIDENCE]))[0]]
     assert len(spoken.begins) == 2
     for begin in spoken.begins:
         assert words[begin : begin + 7] == list(spoken.tokens[:-1])

@@ -7,7 +7,7 @@ from latent_memory.quantisation import LEVELS, dequantise, quantise, rounded
 from latent_memory.words import NO_WORD
 from tiers.errors import SchemaError
 
-SIZES = {bits: CompressorConfig(slots=6, key=32, bits=bits) for bits in (2, 4)}
+SIZES = {bits: CompressorConfig(slots=6, key=32, bits=bits) for bits in (2, 3, 4)}
 
 
 def _codes(rows: int = 50) -> np.ndarray:
@@ -19,7 +19,7 @@ def _codes(rows: int = 50) -> np.ndarray:
     return np.concatenate([words, keys.reshape(rows, -1)], 1).astype(np.float32)
 
 
-@pytest.mark.parametrize(("bits", "least"), [(2, 0.92), (4, 0.99)])
+@pytest.mark.parametrize(("bits", "least"), [(2, 0.92), (3, 0.97), (4, 0.99)])
 def test_words_come_back_as_they_were_and_keys_nearly(bits: int, least: float) -> None:
     config, codes = SIZES[bits], _codes()
     packed = quantise(codes, config)
@@ -33,13 +33,13 @@ def test_words_come_back_as_they_were_and_keys_nearly(bits: int, least: float) -
     assert cosines.mean() > least
 
 
-@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("bits", [2, 3, 4])
 def test_what_was_rounded_once_stays_as_it_is(bits: int) -> None:
     once = dequantise(quantise(_codes(), SIZES[bits]), SIZES[bits])
     assert np.array_equal(dequantise(quantise(once, SIZES[bits]), SIZES[bits]), once)
 
 
-@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("bits", [2, 3, 4])
 def test_levels_are_the_best_for_normal_numbers(bits: int) -> None:
     """No other scale of them has a smaller error on a million numbers."""
     numbers = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0))
@@ -51,7 +51,7 @@ def test_levels_are_the_best_for_normal_numbers(bits: int) -> None:
     assert error(1.0) < min(error(0.95), error(1.05))
 
 
-@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("bits", [2, 3, 4])
 def test_training_reads_what_is_stored_and_has_the_gradient_of_what_is_not(bits: int) -> None:
     codes = torch.from_numpy(_codes()).requires_grad_()
     read = rounded(codes, SIZES[bits])

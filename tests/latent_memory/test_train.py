@@ -13,6 +13,7 @@ import torch
 from latent_memory.compressor import together
 from latent_memory.corpus import choose_contexts, draw, read_corpus, search_for
 from latent_memory.data import Question
+from latent_memory.frozen import Frozen
 from latent_memory.generator import Generator, Reading
 from latent_memory.pretrained import load_compressor, read_manifest
 from latent_memory.train import Trainer, train
@@ -119,6 +120,45 @@ def test_early_steps_train_keys_and_reader_alone_and_lower_their_loss(recipe: Me
     rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     assert all(row.keys() >= {"read", "pointing"} and "answer" not in row for row in rows)
     assert sum(row["loss"] for row in rows[16:20]) < sum(row["loss"] for row in rows[:4])
+
+
+def test_early_steps_train_adapters_and_retrieval_heads_too_where_asked_for(
+    recipe: MemoryTraining, tmp_path: Path
+) -> None:
+    changed = {"early": 6, "steps": 6, "early_adapters": True, "retrieval_rate": 1e-3}
+    adapted = recipe.model_copy(update=changed)
+    before = load_compressor(train(adapted.model_copy(update={"stop": 1}), tmp_path / "before")).trained_state()
+    after = load_compressor(train(adapted, tmp_path / "after")).trained_state()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert {name for name in after if "lora_B" in name} <= moved
+    assert {"key.weight", "reader.query.weight", "retrieval_residual.weight"} <= moved
+    assert "contrastive" in json.loads((tmp_path / "after" / "metrics.jsonl").read_text().splitlines()[0])
+
+
+def test_a_step_without_a_finite_gradient_changes_nothing(
+    recipe: MemoryTraining, tiny_model: Path, generator: Generator
+) -> None:
+    compressor = make_compressor(tiny_model)
+    trainer = Trainer(recipe, compressor, generator, read_corpus(recipe, compressor, generator, []))
+    before = {name: value.clone() for name, value in compressor.trained_state().items()}
+    hook = compressor.key.weight.register_hook(lambda gradient: gradient * float("nan"))
+    assert trainer.train_step()["step"] == 1
+    assert all(torch.equal(value, before[name]) for name, value in compressor.trained_state().items())
+    hook.remove()
+    trainer.train_step()
+    assert not torch.equal(compressor.key.weight, before["key.weight"])
+
+
+def test_all_evidence_of_a_question_is_read_and_pointed_at_where_its_answer_stands(
+    recipe: MemoryTraining, tiny_model: Path, generator: Generator
+) -> None:
+    question = Question("Who?", ("Ada",), ("Bob owns a hill.", "It is Ada who does."))
+    texts, contexts = choose_contexts([question], {question: ["A sea.", "Bob owns a hill."]}, 1.0, random.Random(0))
+    assert {texts[number] for number in contexts[0]} >= set(question.evidence)
+    spoken = Frozen(make_compressor(tiny_model), generator, generator.embedding, 8).spoken(question)
+    assert spoken.text == question.evidence[1]
+    assert spoken.begins
+    assert not Question("Is it?", ("no",), ("It is not.",)).answered_in("nobody knows")
 
 
 def test_the_learning_rate_has_a_schedule_for_each_part(recipe: MemoryTraining, tmp_path: Path) -> None:
@@ -259,7 +299,9 @@ def test_what_the_sets_to_report_on_hold_is_left_out_and_sources_count_as_the_re
 def test_a_second_run_starts_from_the_weights_of_the_first(recipe: MemoryTraining, tmp_path: Path) -> None:
     first = train(recipe.model_copy(update={"stop": 2}), tmp_path / "first")
     assert len(_losses(tmp_path / "first")) == 2
-    second = recipe.model_copy(update={"start": first, "stop": 1, "head_rate": 1e-12, "lora_rate": 1e-12})
+    second = recipe.model_copy(
+        update={"start": first, "stop": 1, "head_rate": 1e-12, "lora_rate": 1e-12, "retrieval_rate": 1e-12}
+    )
     then = load_compressor(train(second, tmp_path / "second")).trained_state()
     for name, value in load_compressor(first).trained_state().items():
         assert torch.allclose(value, then[name], atol=1e-5), name

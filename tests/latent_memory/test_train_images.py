@@ -10,9 +10,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from latent_memory.easy_vqa import ImageQuestion, captions
 from latent_memory.evaluate_images import CONDITIONS, evaluate_images
 from latent_memory.generator import Generator, Reading
-from latent_memory.image_data import ImageQuestion, ImageSet, captions
+from latent_memory.image_data import ImageSet
 from latent_memory.image_model import load_vision
 from latent_memory.images import encode_images
 from latent_memory.pretrained import load_compressor
