@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from latent_memory.quantisation import dequantise
+from latent_memory.quantisation import dequantise, rounded
 from latent_memory.reader import WORD_BYTES, Latents, Reader, ReaderConfig, normed
 from latent_memory.splitting import split
 from latent_memory.words import NO_WORD, Slot, Spelling, most_salient
@@ -378,11 +378,12 @@ class Compressor(nn.Module):  # type: ignore[misc]
         memory_BH = normed(states.memory) + pooled_BH
         return Encoded(torch.cat([words_BS.float(), keys_BSK.flatten(1)], 1), lexical_BH, memory_BH)
 
-    def latents(self, codes: Tensor) -> list[Latents]:
+    def latents(self, codes: Tensor, as_stored: bool = False) -> list[Latents]:
         """What the generator and its reader read of codes (B, C), one for each; `together` joins several.
 
-        The generator's tokens all have one norm.
+        The generator's tokens all have one norm. `as_stored` rounds codes as storing them does.
         """
+        codes = rounded(codes, self.config) if as_stored else codes
         words_BS, keys_BX = codes[:, : self.config.words].round().long(), codes[:, self.config.words :].float()
         projected_BLG = self.generator_head(keys_BX.unflatten(1, (self.config.latents, -1)))
         tokens_BLG = F.normalize(projected_BLG, dim=-1) * self.log_norm.exp()

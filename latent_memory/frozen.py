@@ -42,6 +42,31 @@ class Spoken(NamedTuple):
     begins: list[int]
 
 
+class ClosedBook:
+    """Keeps what a generator makes of questions and their answers where it reads no evidence.
+
+    Args:
+        generator: Frozen; each reading is put to it once.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+        self._kept: dict[Reading, Thought] = {}
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def __call__(self, readings: Sequence[Reading]) -> Thought:
+        """Its states at the answers' tokens, in order, whatever the readings' contexts: (positions, G) each."""
+        asked = [Reading(reading.question, None, reading.answer) for reading in readings]
+        new = [reading for reading in dict.fromkeys(asked) if reading not in self._kept]
+        for part in _parts(new, [self.generator.token_ids(reading.question) for reading in new]):
+            rows = [reading for reading, _ in part]
+            lengths = [len(reading.answer) for reading in rows]
+            states = (states.split(lengths) for states in self.generator.states(rows))
+            for reading, *own in zip(rows, *states, strict=True):
+                self._kept[reading] = Thought(*(states.clone() for states in own))
+        return Thought(*map(torch.cat, zip(*(self._kept[reading] for reading in asked), strict=True)))
+
+
 class Frozen:
     """Keeps what a compressor's base and a generator say.
 
@@ -55,7 +80,7 @@ class Frozen:
     def __init__(self, compressor: Compressor, generator: Generator, head: Tensor, answer_tokens: int) -> None:
         self.compressor, self.generator, self.head, self.answer_tokens = compressor, generator, head, answer_tokens
         self._states: dict[tuple[Adapter, str], tuple[list[int], Tensor]] = {}
-        self._closed: dict[Key, Thought] = {}
+        self._closed = ClosedBook(generator)
         self._taught: dict[Key, tuple[Tensor, Tensor]] = {}
         self._answers: dict[Key, Spoken] = {}
 
@@ -104,18 +129,11 @@ class Frozen:
         padded = [F.pad(states.float(), (0, 0, longest - len(row), 0)) for row, states in kept_rows]
         return self.compressor.laid_out([row for row, _ in kept_rows], torch.stack(embedded), torch.stack(padded))
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
     def closed_book(self, questions: Sequence[Question]) -> Thought:
         """The generator's states at the answers' tokens, in order, where it reads no evidence: (positions, G) each."""
-        new = {key: q for q in questions if (key := _key(q)) not in self._closed}
-        for part in _parts(list(new), [self.generator.token_ids(key[0]) for key in new]):
-            readings = [Reading(key[0], None, self.answer(new[key])) for key, _ in part]
-            lengths = [len(reading.answer) for reading in readings]
-            last, asking = (states.split(lengths) for states in self.generator.states(readings))
-            for (key, _), *own in zip(part, last, asking, strict=True):
-                self._closed[key] = Thought(*(states.clone() for states in own))
-        last, asking = zip(*(self._closed[_key(q)] for q in questions), strict=True)
-        return Thought(torch.cat(last), torch.cat(asking))
+        asked = [Reading(question.text, None, self.answer(question)) for question in questions]
+        thought: Thought = self._closed(asked)
+        return thought
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def taught(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:

@@ -43,7 +43,6 @@ from latent_memory.evaluation.retrievers import SentenceEncoder
 from latent_memory.frozen import Frozen
 from latent_memory.generator import Generator, Reading
 from latent_memory.pretrained import load_weights, model_identity, save_pretrained
-from latent_memory.quantisation import rounded
 from latent_memory.reader import Latents, Read, Thought
 from latent_memory.retrieval import encode_all, fit_retrieval, learn_from
 from latent_memory.training_recipe import MemoryTraining
@@ -122,15 +121,11 @@ class Trainer:
         """The columns of the restricted output head that answers' tokens have, one after the other."""
         return self._column[torch.tensor([token for answer in answers for token in answer])]
 
-    def latents(self, codes: Tensor) -> list[Latents]:
-        """Codes (N, C) as they are read."""
-        return self.compressor.latents(rounded(codes, self.compressor.config) if self.recipe.rounded else codes)
-
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Every term of the loss, unweighted."""
         recipe, generator, compressor = self.recipe, self.generator, self.compressor
         encoded = compressor(compressor.tokenize(batch.texts), "evidence")
-        latents = self.latents(encoded.code)
+        latents = compressor.latents(encoded.code, recipe.rounded)
         readings = self._readings(batch, latents)
         answers = [reading.answer for reading in readings]
         thought = generator.states(readings)
@@ -160,7 +155,7 @@ class Trainer:
             encoded = compressor(compressor.tokenize(batch.texts), "evidence")
         else:
             encoded = compressor.encoded(self.frozen.states(batch.texts, "evidence"))
-        readings = self._readings(batch, self.latents(encoded.code))
+        readings = self._readings(batch, compressor.latents(encoded.code, self.recipe.rounded))
         found = self._read(batch, self.frozen.closed_book(batch.questions), readings)
         if adapted and self.recipe.weights.contrastive:
             found["contrastive"] = self._contrastive(batch, encoded)
@@ -261,7 +256,8 @@ class Trainer:
         if len(held) < 2:
             return {}
         encoded = encode_all(self.compressor, [q.evidence[0] for q in held], "evidence")
-        latents, vectors = self.latents(encoded.code), self.compressor.vectors(encoded)
+        latents = self.compressor.latents(encoded.code, self.recipe.rounded)
+        vectors = self.compressor.vectors(encoded)
         _, sought = encode(self.compressor, [q.text for q in held], "query")
         best = (torch.as_tensor(sought) @ vectors.T).argmax(1).tolist()
         hits = sum(held[b].evidence == q.evidence for b, q in zip(best, held, strict=True))

@@ -33,13 +33,13 @@ from latent_memory.compressor import Compressor, encode, whitening
 from latent_memory.easy_vqa import ImageQuestion
 from latent_memory.evaluate_images import MAX_TOKENS
 from latent_memory.evaluation.metrics import exact_match
+from latent_memory.frozen import ClosedBook
 from latent_memory.generator import Generator, Reading
 from latent_memory.image_data import ImageSet, read_easy_vqa
 from latent_memory.image_model import TowerConfig, make_tower, save_vision
 from latent_memory.images import Images, Picture, Vision, encode_images
 from latent_memory.pretrained import PACKAGED, load_compressor, load_generator
-from latent_memory.quantisation import rounded
-from latent_memory.reader import Latents, Thought
+from latent_memory.reader import Thought
 from latent_memory.repeated_questions import RepeatedQuestions
 from latent_memory.train import RECONSTRUCT, run, training_device
 from tiers.errors import RecipeError
@@ -223,7 +223,7 @@ class ImageTrainer:
         self.columns = vocabulary(data, generator)
         self._head = generator.model.lm_head.weight[self.columns]
         self._column = {token: column for column, token in enumerate(self.columns.tolist())}
-        self._closed: dict[Reading, Thought] = {}
+        self._closed_book = ClosedBook(generator)
         self._teacher: dict[tuple[str, str, tuple[int, ...]], Tensor] = {}
 
     def _rate(self, step: int) -> float:
@@ -267,10 +267,6 @@ class ImageTrainer:
             chosen.setdefault(question.image, question)
         return list(chosen.values())
 
-    def latents(self, codes: Tensor) -> list[Latents]:
-        """Codes (N, C) as they are read."""
-        return self.compressor.latents(rounded(codes, self.compressor.config) if self.recipe.rounded else codes)
-
     def losses(self, rng: random.Random) -> dict[str, Tensor]:
         """Every term of a later step's loss, unweighted."""
         weights, generator = self.recipe.weights, self.generator
@@ -279,7 +275,7 @@ class ImageTrainer:
         pictures = [self.data.pictures[i] for i in images]
         look = self.vision.look(pictures)
         encoded = self.compressor([picture.ids for picture in pictures], "evidence", look)
-        latents = self.latents(encoded.code)
+        latents = self.compressor.latents(encoded.code, self.recipe.rounded)
         readings = [
             Reading(q.text, z, generator.answer_ids(q.answer, blank=True))
             for q, z in zip(questions, latents, strict=True)
@@ -307,15 +303,6 @@ class ImageTrainer:
         if weights.contrastive:
             found["contrastive"] = self._found(self.compressor.vectors(encoded), self.vectors, images)
         return found
-
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def _closed_book(self, readings: Sequence[Reading]) -> Thought:
-        """The generator's states at the answers where it reads no evidence; it is asked once for each answer."""
-        asked = [Reading(reading.question, None, reading.answer) for reading in readings]
-        if new := [reading for reading in dict.fromkeys(asked) if reading not in self._closed]:
-            states = (part.split([len(reading.answer) for reading in new]) for part in self.generator.states(new))
-            self._closed.update({reading: Thought(*own) for reading, *own in zip(new, *states, strict=True)})
-        return Thought(*map(torch.cat, zip(*(self._closed[reading] for reading in asked), strict=True)))
 
     def _read(self, look: Images, thought: Thought, readings: Sequence[Reading]) -> Tensor:
         """How badly the reader speaks the answers, where each place of an image is called by each name a little."""
@@ -393,7 +380,7 @@ class ImageTrainer:
             return {"held_out_words_at_1": self._hits(self._lexical(sums), self.words, images)}
         pictures = [self.data.pictures[i] for i in images]
         codes, vectors = map(torch.as_tensor, encode_images(self.compressor, self.vision, pictures))
-        latents = self.latents(codes)
+        latents = self.compressor.latents(codes, self.recipe.rounded)
         figures = {"held_out_caption_at_1": self._hits(vectors, self.vectors, images)}
         asked = self.data.about(images)
         chosen = random.Random(0).sample(asked, min(len(asked), LOOK))

@@ -308,7 +308,7 @@ def train_memory(
 @app.command("eval")
 def evaluate(
     data: Annotated[Path, typer.Option(metavar="FILE", help="Questions: JSON or JSON lines, gzip or not.")],
-    form: Annotated[str, typer.Option("--format", help="hotpotqa, 2wiki, musique, squad, qed or nq-open.")],
+    form: Annotated[str, typer.Option("--format", help="hotpotqa, 2wiki, musique, squad, qed, nq-open or pairs.")],
     corpus: Annotated[Path | None, typer.Option(metavar="FILE", help="Further passages to search.")] = None,
     memory: Annotated[str | None, typer.Option(metavar="DIR", help="Search a run's memory instead.")] = None,
     methods: Annotated[str | None, typer.Option(metavar="A,B,…", help="Default: all that the set allows.")] = None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from latent_memory.evaluation.run import Evaluation
     from latent_memory.memory import LatentMemory
 
-FORMATS = ("hotpotqa", "2wiki", "musique", "squad", "qed", "nq-open")
+FORMATS = ("hotpotqa", "2wiki", "musique", "squad", "qed", "nq-open", "pairs")
 
 
 def load_models(

@@ -112,6 +112,32 @@ def test_nq_open_gives_questions_without_evidence(tmp_path: Path) -> None:
     assert question.evidence == question.pool == ()
 
 
+def test_pairs_have_one_answer_and_one_piece_of_evidence_or_several(tmp_path: Path) -> None:
+    rows = [
+        {"question": "Where?", "answer": "Paris", "evidence": "It is in Paris."},
+        {"question": "Both?", "answer": ["yes", "yeah"], "evidence": ["It is.", "So is he."]},
+    ]
+    path = tmp_path / "own.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    one, other = read_questions(path, "pairs")
+    assert (one.answers, one.evidence) == (("Paris",), ("It is in Paris.",))
+    assert (other.answers, other.evidence) == (("yes", "yeah"), ("It is.", "So is he."))
+    assert read_sentences(path, "pairs") == ["It is in Paris.", "It is.", "So is he."]
+
+
+def test_easy_vqa_s_questions_have_captions_for_evidence(tmp_path: Path) -> None:
+    folder = tmp_path / "easy_vqa" / "data" / "train"
+    folder.mkdir(parents=True)
+    rows = [["what shape is it?", "circle", 0], ["is there a red shape?", "yes", 0], ["what shape is it?", "circle", 1]]
+    (folder / "questions.json").write_text(json.dumps(rows))
+    shape, yes = read_questions(tmp_path, "easy-vqa")  # of the second image nothing tells the colour
+    assert shape.evidence == yes.evidence == ("The image shows a red circle.",)
+    assert (shape.answers, yes.answers) == (("circle",), ("yes",))
+    assert read_sentences(tmp_path, "easy-vqa") == ["The image shows a red circle."]
+    with pytest.raises(SourceError, match="pip download easy-vqa"):
+        read_questions(tmp_path / "elsewhere", "easy-vqa")
+
+
 def test_an_unanswerable_question_of_musique_is_left_out(tmp_path: Path) -> None:
     rows = [{**MUSIQUE[0], "answerable": False, "question_decomposition": [{"paragraph_support_idx": None}]}]
     assert read_questions(_write(tmp_path / "m.json.gz", rows), "musique") == []

@@ -191,7 +191,7 @@ def test_an_early_step_is_what_a_step_without_evidence_in_the_prompt_would_be(
     trainer.compressor.eval()
     batch = draw(trainer.corpus, trainer.recipe, 0)
     compressor, generator = trainer.compressor, trainer.generator
-    latents = trainer.latents(compressor(compressor.tokenize(batch.texts), "evidence").code)
+    latents = compressor.latents(compressor(compressor.tokenize(batch.texts), "evidence").code, recipe.rounded)
     readings = []
     for question, context in zip(batch.questions, batch.contexts, strict=True):
         whole = together([latents[i] for i in context])
