@@ -31,9 +31,9 @@ ALONE = 1
 HYBRID = True
 """Whether full-text search helps the search by vectors.
 
-Joined, a gold sentence is first for 67 % of 150 questions of XQuAD, 37 % of 150 of QED, 63 % of 100 of HotpotQA and 42 % of
-100 of MuSiQue, by vectors alone for 61, 33, 46 and 23 %; among five one is for 91, 86, 87 and 76 %, by vectors alone 88, 77,
-79 and 55 % (`benchmarks/latent_answers.py`). Answers gain less: the reader itself looks for the question's words.
+Joined, a gold sentence is first for 67 % of 150 questions of XQuAD, 37 % of 150 of QED, 63 % of 100 of HotpotQA and
+42 % of 100 of MuSiQue, by vectors alone for 61, 33, 46 and 23 %; among five one is for 91, 86, 87 and 76 %, by vectors
+alone for 88, 77, 79 and 55 % (`benchmarks/latent_answers.py`). Answers gain less: the reader looks for words itself.
 """
 DOUBTFUL = 0.5
 """Confidence below which an answer from latents is given up for one from text, where a fallback is asked for."""
