@@ -3,8 +3,9 @@
 A stage is a frozen, typed configuration. Its literals are its identity: they, its name and its version are what a
 fingerprint is made of, so nothing of the machine may stand in them. `prepare` turns it into a function on a worker.
 
-Two kinds: a `Stage` sees one table at a time; a `GlobalStage` decides from all rows at once, as
-spill (each shard) → reduce (each partition) → decide (once) → apply (each shard).
+Three kinds: a `Stage` sees one table at a time. A `SignalStage` does so in two steps, measure and decide, so that what
+was measured can be kept and decided on anew. A `GlobalStage` decides from all rows at once, as spill (each shard) →
+reduce (each partition) → decide (once) → apply (each shard).
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
@@ -134,6 +137,90 @@ class Stage(BaseModel, ABC):
     def identity(self) -> dict[str, Any]:
         """What distinguishes this stage's results: name, version and every parameter."""
         return {"stage": self.name, "version": self.version, "parameters": self.model_dump(mode="json")}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A bound on a signal; a row without a value never breaks it.
+
+    Attributes:
+        reason: Why a row that breaks it is dropped.
+        signal: The name of the signal.
+        drops: Whether values above or below the threshold are dropped.
+        threshold: The bound, itself allowed; `None` turns the rule off.
+    """
+
+    reason: str
+    signal: str
+    drops: Literal["above", "below"]
+    threshold: float | None
+
+    def broken(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Which of `values` break the rule; NaN stands for no value."""
+        if self.threshold is None:
+            return np.zeros(len(values), np.bool_)
+        return values > self.threshold if self.drops == "above" else values < self.threshold
+
+    def detail(self, value: float) -> str:
+        """The value and the threshold that it broke, as the ledger says it."""
+        return f"{value:.4g} {'>' if self.drops == 'above' else '<'} {self.threshold:.4g}"
+
+
+Measure = Callable[[pa.ChunkedArray], pa.Table]
+"""Gives one row of signals for each text."""
+
+
+class SignalStage(Stage):
+    """A stage that measures each text, which costs, and then decides from the signals, which doesn't.
+
+    Signals depend on the text and on `measuring()` alone. A runner keeps them beside the data, so that a run with other
+    thresholds decides without measuring again.
+
+    Class attributes:
+        signals: Fields of the signals.
+    """
+
+    signals: ClassVar[tuple[pa.Field, ...]]
+
+    def measuring(self) -> dict[str, Any]:
+        """What distinguishes this stage's signals: name, version and every parameter that is no threshold."""
+        return {"stage": self.name, "version": self.version}
+
+    @abstractmethod
+    def prepare_measuring(self, context: Context) -> Measure:
+        """The function that measures texts, ready to run on this worker."""
+
+    @abstractmethod
+    def rules(self) -> Sequence[Rule]:
+        """The rules in the order in which they give the reason."""
+
+    def decide(self, table: pa.Table, signals: pa.Table) -> Outcome:
+        """Drops the rows that break a rule; the first one is the reason."""
+        return decide_rows(table, first_broken(self.rules(), signals))
+
+    def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
+        """Measures and decides at once."""
+        measure = self.prepare_measuring(context)
+        return lambda table: self.decide(table, measure(table["text"]))
+
+
+def first_broken(rules: Sequence[Rule], signals: pa.Table) -> list[tuple[str, str] | None]:
+    """For each row of signals the first rule that it breaks, as (reason, detail), or `None`."""
+    first = np.full(signals.num_rows, -1)
+    columns = [signal_values(signals, rule.signal) for rule in rules]
+    for number in reversed(range(len(rules))):
+        first[rules[number].broken(columns[number])] = number
+    verdicts: list[tuple[str, str] | None] = [None] * signals.num_rows
+    for row in np.flatnonzero(first >= 0).tolist():
+        rule, values = rules[first[row]], columns[first[row]]
+        verdicts[row] = rule.reason, rule.detail(float(values[row]))
+    return verdicts
+
+
+def signal_values(signals: pa.Table, name: str) -> npt.NDArray[np.float64]:
+    """A signal as numbers [rows]; NaN where there is none."""
+    values: npt.NDArray[np.float64] = signals[name].cast(pa.float64()).to_numpy()
+    return values
 
 
 Fetch = Callable[[Sequence[str]], pa.Table]

