@@ -108,6 +108,25 @@ def status(output: Output, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def thresholds(
+    output: Output,
+    rule: Annotated[str | None, typer.Option(help="One rule in detail, by its reason or a unique part of it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each rule would drop at other thresholds, from what the run measured; nothing is computed again."""
+    from pipelines.artifact import Store
+    from pipelines.thresholds import render_thresholds
+    from pipelines.thresholds import thresholds as look
+
+    with _failing_well():
+        found = look(Store(output), rule)
+        if as_json:
+            _print_json(found)
+        else:
+            render_thresholds(found, out)
+
+
+@app.command()
 def verify(output: Output, as_json: AsJson = False) -> None:
     """Re-read every commit: checksums, balance, lineage. Exit status 1 with the list of what is wrong."""
     from pipelines.artifact import Store

@@ -15,13 +15,14 @@ import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.artifact import HashingSink, Store, TableWriter, read_table, read_tables
+from pipelines.artifact import HashingSink, Store, TableWriter, Written, read_table, read_tables
 from pipelines.ledger import LEDGER, add_counts, check_balance, count_outcome, ledger_rows
 from pipelines.plan import InputFile, Step, fingerprint
+from pipelines.signals import KeptSignals, signals_folder
 from tiers.document import add_column, check_schema, count_tokens
 from tiers.errors import TierlineError
 from tiers.l0_raw import FORMATS
-from tiers.stage import Context, GlobalStage, Outcome, Stage, Usage, check_outcome
+from tiers.stage import Context, GlobalStage, Measure, Outcome, SignalStage, Stage, Usage, check_outcome
 
 Apply = Callable[[pa.Table], Outcome]
 
@@ -68,6 +69,7 @@ def run_shard(task: ShardTask) -> dict[str, Any]:
     with store.atomic(data) as data_sink, store.atomic(ledger) as ledger_sink:
         tokens, nbytes = passes.write(data_sink, ledger_sink)
     check_balance(passes.counts(), task.label)
+    files = {data: data_sink.written(), ledger: ledger_sink.written(), **passes.write_signals()}
     record = {
         "shard": task.shard,
         "key": task.key,
@@ -75,8 +77,9 @@ def run_shard(task: ShardTask) -> dict[str, Any]:
         "rows_out": passes.rows_out,
         "tokens": tokens,
         "text_bytes": nbytes,
-        "files": {data: asdict(data_sink.written()), ledger: asdict(ledger_sink.written())},
+        "files": {name: asdict(written) for name, written in files.items()},
         "llm": asdict(passes.usage),
+        "measured": passes.measured(),
         "seconds": round(time.perf_counter() - started, 4),
         "cpu_seconds": round(time.process_time() - cpu_started, 4),
     }
@@ -106,6 +109,7 @@ class _Passes:
         self._store = store
         self._task = task
         self._counts: dict[int, dict[str, Any]] = {}
+        self._signals: list[KeptSignals] = []
         self.usage = Usage()
         self.rows_out = 0
 
@@ -138,6 +142,14 @@ class _Passes:
         ledger.close()
         return tokens, nbytes
 
+    def write_signals(self) -> dict[str, Written]:
+        """Writes what was measured; gives the files."""
+        return {signals.name: signals.write() for signals in self._signals}
+
+    def measured(self) -> int:
+        """How many rows stages measured, whose signals weren't kept already."""
+        return sum(signals.measured for signals in self._signals)
+
     def _record(self, number: int, stage: Stage | str, outcome: Outcome, rows_in: int, ledger: TableWriter) -> None:
         fans_out = isinstance(stage, Stage) and stage.fans_out
         ledger.add(ledger_rows(stage, outcome, fans_out))
@@ -152,12 +164,20 @@ class _Passes:
 
     def _stages(self) -> list[tuple[Stage, Apply]]:
         step = self._task.step
-        prepared = _prepared(step.stages, self._task.context)
+        prepared = [
+            (stage, self._with_signals(number, stage, made) if isinstance(stage, SignalStage) else made)
+            for number, (stage, made) in enumerate(_prepared(step.stages, self._task.context))
+        ]
         if step.head is None:
             return prepared
         decision = read_table(self._store, f"{step.folder}/decision.arrow")
         head: GlobalStage = step.head
         return [(head, lambda table: head.apply(table, decision)), *prepared]
+
+    def _with_signals(self, number: int, stage: SignalStage, measure: Measure) -> Apply:
+        name = f"{signals_folder(self._task.step, number)}/{self._task.shard}.arrow"
+        self._signals.append(KeptSignals(self._store, name, stage, measure))
+        return self._signals[-1].apply
 
 
 def _gone(outcome: Outcome) -> int:
@@ -187,17 +207,21 @@ def read_input(file: InputFile) -> Iterator[Outcome]:
             yield Outcome(kept, outcome.dropped, outcome.failed, outcome.noted)
 
 
-_READY: dict[str, Apply] = {}
+_READY: dict[str, Callable[[Any], Any]] = {}
 
 
-def _prepared(stages: Sequence[Stage], context: Context) -> list[tuple[Stage, Apply]]:
-    """Stages made ready once in each process, for all the shards that come to it; those of other steps are let go."""
+def _prepared(stages: Sequence[Stage], context: Context) -> list[tuple[Stage, Callable[[Any], Any]]]:
+    """Stages made ready once in each process, for all the shards that come to it; those of other steps are let go.
+
+    What is made ready of a stage with signals is its measuring.
+    """
     keys = [f"{fingerprint(stage.identity())} {context}" for stage in stages]
     for other in _READY.keys() - keys:
         del _READY[other]
     for key, stage in zip(keys, stages, strict=True):
         if key not in _READY:
-            _READY[key] = stage.prepare(context)
+            prepare = stage.prepare_measuring if isinstance(stage, SignalStage) else stage.prepare
+            _READY[key] = prepare(context)
     return [(stage, _READY[key]) for key, stage in zip(keys, stages, strict=True)]
 
 
