@@ -13,13 +13,16 @@ Every operation speaks of the lines of the original text, so their order doesn't
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
+from os.path import commonprefix
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from tiers.l3_edited.protected import Protected, find_protected, opens_fence
 
 
 class _Operation(BaseModel):
@@ -67,18 +70,18 @@ class Replace(_Operation):
         return f"replace({self.line},{self.old!r},{self.new!r})"
 
 
-class InsertLine(_Operation):
-    """Inserts `text` as a line of its own behind line `after`; 0 is the beginning of the text."""
+class InsertLines(_Operation):
+    """Inserts `lines`, in their order, behind line `after`; 0 is the beginning of the text."""
 
-    op: Literal["insert_line"] = "insert_line"
+    op: Literal["insert_lines"] = "insert_lines"
     after: int
-    text: str
+    lines: tuple[str, ...] = Field(min_length=1)
 
     def __str__(self) -> str:
-        return f"insert_line({self.after},{self.text!r})"
+        return f"insert_lines({self.after},{','.join(map(repr, self.lines))})"
 
 
-Operation = Annotated[KeepAll | RemoveAll | RemoveLines | Replace | InsertLine, Field(discriminator="op")]
+Operation = Annotated[KeepAll | RemoveAll | RemoveLines | Replace | InsertLines, Field(discriminator="op")]
 Program = tuple[Operation, ...]
 _PROGRAM: TypeAdapter[Program] = TypeAdapter(Program)
 
@@ -99,9 +102,9 @@ class Rejected(StrEnum):
 
 @dataclass(frozen=True)
 class Rejection:
-    """A program that wasn't carried out: the reason, and the measured value beside the limit."""
+    """A program that wasn't carried out: the reason (a member of `Rejected`), and the measured value beside the limit."""
 
-    reason: Rejected
+    reason: StrEnum
     detail: str
 
 
@@ -149,48 +152,21 @@ def describe(program: Iterable[Operation]) -> str:
     return "; ".join(str(operation) for operation in program)
 
 
-def numbered(text: str, first: int = 1, last: int | None = None) -> str:
-    """The lines `first` to `last` of `text`, each behind its number, as a prompt shows them."""
-    lines = text.split("\n")[first - 1 : last]
-    return "\n".join(f"{number}: {line}" for number, line in enumerate(lines, first))
+def numbered(text: str) -> str:
+    """The lines of `text`, each behind its number, as a prompt shows them."""
+    return "\n".join(f"{number}: {line}" for number, line in enumerate(text.split("\n"), 1))
 
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_INDENTED = re.compile(r"(?: {4,}|\t)\s*(?![-*+•‣◦–]\s|\d{1,3}[.)]\s)\S")
-_TABLE_ROW = re.compile(r"\s*\|.*\|\s*$")
-
-
-def protected_lines(text: str) -> frozenset[int]:
-    """The numbers of lines that no program may touch: code and tables.
-
-    Code is what stands in a fence (CommonMark 4.5; one that is never closed runs to the end) or is indented by four
-    spaces or a tab (4.4) without being an item of a nested list; blank lines within an indented block belong to it.
-    A table is a run of rows between pipes.
-    """
-    lines = text.split("\n")
-    protected: set[int] = set()
-    fence, indented = "", 0
-    for number, line in enumerate(lines, 1):
-        mark = _FENCE.match(line)
-        if fence:
-            protected.add(number)
-            if mark and mark[1].startswith(fence) and not line[mark.end() :].strip():
-                fence = ""
-        elif mark:
-            protected.add(number)
-            fence, indented = mark[1], 0
-        elif _INDENTED.match(line):
-            protected.update(range(indented or number, number + 1))
-            indented = number
-        elif _TABLE_ROW.match(line):
-            protected.add(number)
-        if not fence and line.strip() and indented != number:
-            indented = 0
-    return frozenset(protected)
-
-
-def apply_program(text: str, program: Sequence[Operation], guards: Guards) -> str | Rejection:
+def apply_program(
+    text: str, program: Sequence[Operation], guards: Guards, protected: Protected | None = None
+) -> str | Rejection:
     """Carries `program` out on `text`, wholly or not at all.
+
+    Args:
+        text: What to edit.
+        program: What to do; of a replacement, what `old` and `new` begin and end with in common stays as it is.
+        guards: What it may do.
+        protected: What `find_protected` found in this text, where that is known already.
 
     Returns:
         The edited text ("" for a permitted `remove_all`), or the first guard that tripped. Both are the same for any
@@ -203,7 +179,7 @@ def apply_program(text: str, program: Sequence[Operation], guards: Guards) -> st
         if isinstance(ordered[0], KeepAll):
             return text
         return "" if guards.allow_remove_all else Rejection(Rejected.REMOVE_ALL, "remove_all isn't permitted")
-    edits = _Edits(text.split("\n"), protected_lines(text))
+    edits = _Edits(text.split("\n"), protected or find_protected(text))
     for operation in ordered:
         if rejection := edits.add(operation):
             return rejection
@@ -213,27 +189,27 @@ def apply_program(text: str, program: Sequence[Operation], guards: Guards) -> st
 class _Edits:
     """The operations on one text, gathered line by line and checked against each other."""
 
-    def __init__(self, lines: list[str], protected: frozenset[int]) -> None:
+    def __init__(self, lines: list[str], protected: Protected) -> None:
         self.lines = lines
         self.protected = protected
         self.removed: set[int] = set()
         self.replaced: dict[int, list[tuple[int, int, str]]] = {}
-        self.inserted: dict[int, str] = {}
+        self.inserted: dict[int, tuple[str, ...]] = {}
 
     def add(self, operation: Operation) -> Rejection | None:
         if isinstance(operation, RemoveLines):
             return self._remove(operation)
         if isinstance(operation, Replace):
             return self._replace(operation)
-        assert isinstance(operation, InsertLine)
+        assert isinstance(operation, InsertLines)
         return self._insert(operation)
 
     def _remove(self, operation: RemoveLines) -> Rejection | None:
         if not 1 <= operation.start <= operation.end <= len(self.lines):
             return self._out_of_bounds(operation)
         span = set(range(operation.start, operation.end + 1))
-        if held := span & self.protected:
-            return Rejection(Rejected.PROTECTED, f"{operation}: line {min(held)} is code or a table")
+        if held := span & self.protected.lines:
+            return self._protected(operation, min(held))
         if twice := span & (self.removed | self.replaced.keys()):
             return Rejection(Rejected.CONFLICTING, f"{operation}: line {min(twice)} is edited twice")
         self.removed |= span
@@ -242,30 +218,35 @@ class _Edits:
     def _replace(self, operation: Replace) -> Rejection | None:
         if not 1 <= operation.line <= len(self.lines):
             return self._out_of_bounds(operation)
-        if operation.line in self.protected:
-            return Rejection(Rejected.PROTECTED, f"{operation}: line {operation.line} is code or a table")
-        starts = _occurrences(self.lines[operation.line - 1], operation.old)
-        if len(starts) != 1:
-            return Rejection(Rejected.NOT_UNIQUE, f"{operation}: found {len(starts)} times, expected 1")
-        start, end = starts[0], starts[0] + len(operation.old)
+        if operation.line in self.protected.lines:
+            return self._protected(operation, operation.line)
+        line = self.lines[operation.line - 1]
+        if (found := occurrences(line, operation.old)) != 1:
+            return Rejection(Rejected.NOT_UNIQUE, f"{operation}: found {found} times, expected 1")
+        start, end, new = changed_span(operation.old, operation.new, line.index(operation.old))
+        if any(start < e and s < end for s, e in self.protected.spans.get(operation.line, ())):
+            return Rejection(Rejected.PROTECTED, f"{operation}: within a formula")
         spans = self.replaced.setdefault(operation.line, [])
-        if operation.line in self.removed or any(start < e and s < end for s, e, _ in spans):
+        if operation.line in self.removed or any(start < e and s < end or s == start for s, e, _ in spans):
             return Rejection(Rejected.CONFLICTING, f"{operation}: line {operation.line} is edited twice")
-        spans.append((start, end, operation.new))
+        spans.append((start, end, new))
         return None
 
-    def _insert(self, operation: InsertLine) -> Rejection | None:
+    def _insert(self, operation: InsertLines) -> Rejection | None:
         if not 0 <= operation.after <= len(self.lines):
             return self._out_of_bounds(operation)
-        if {operation.after, operation.after + 1} <= self.protected:
-            return Rejection(Rejected.PROTECTED, f"{operation}: within code or a table")
+        if {operation.after, operation.after + 1} <= self.protected.lines:
+            return self._protected(operation, operation.after)
         if operation.after in self.inserted:
             return Rejection(Rejected.CONFLICTING, f"{operation}: two insertions at the same place")
-        self.inserted[operation.after] = operation.text
+        self.inserted[operation.after] = operation.lines
         return None
 
     def _out_of_bounds(self, operation: Operation) -> Rejection:
         return Rejection(Rejected.OUT_OF_BOUNDS, f"{operation}: the text has {len(self.lines)} lines")
+
+    def _protected(self, operation: Operation, line: int) -> Rejection:
+        return Rejection(Rejected.PROTECTED, f"{operation}: line {line} is code, a table or a formula")
 
     def check(self, guards: Guards) -> Rejection | None:
         """The guards on the program as a whole."""
@@ -275,11 +256,12 @@ class _Edits:
         share = deleted / max(1, sum(map(len, self.lines)))
         if share > guards.max_deleted:
             return Rejection(Rejected.DELETES_TOO_MUCH, f"{share:.3f} > {guards.max_deleted:g} of the characters")
-        inserted = sum(map(len, self.inserted.values())) + sum(len(new) for _, _, new in spans)
+        added = list(chain.from_iterable(self.inserted.values()))
+        inserted = sum(map(len, added)) + sum(len(new) for _, _, new in spans)
         if inserted > guards.max_inserted:
             return Rejection(Rejected.INSERTS_TOO_MUCH, f"{inserted} > {guards.max_inserted} characters")
-        for line in (*self.inserted.values(), *map(self._line, self.replaced)):
-            if "\n" in line or _FENCE.match(line):
+        for line in (*added, *map(self._line, self.replaced)):
+            if "\n" in line or opens_fence(line):
                 return Rejection(Rejected.INSERTS_STRUCTURE, f"{line!r}: new text must be one plain line")
         return None
 
@@ -290,15 +272,25 @@ class _Edits:
         return line
 
     def result(self) -> str:
-        out = [self.inserted[0]] if 0 in self.inserted else []
+        out = list(self.inserted.get(0, ()))
         for number in range(1, len(self.lines) + 1):
             if number not in self.removed:
                 out.append(self._line(number))
-            if number in self.inserted:
-                out.append(self.inserted[number])
+            out.extend(self.inserted.get(number, ()))
         return "\n".join(out)
 
 
-def _occurrences(line: str, old: str) -> list[int]:
-    """Where `old` begins in `line`, overlapping occurrences included; an empty `old` is nowhere."""
-    return [match.start() for match in re.finditer(f"(?={re.escape(old)})", line)] if old else []
+def occurrences(line: str, old: str) -> int:
+    """How often `old` occurs in `line`, overlapping occurrences included; an empty `old` is nowhere."""
+    found, at = 0, line.find(old) if old else -1
+    while at >= 0:
+        found, at = found + 1, line.find(old, at + 1)
+    return found
+
+
+def changed_span(old: str, new: str, start: int = 0) -> tuple[int, int, str]:
+    """What differs between `old`, which begins at `start`, and `new`: from where, to where, and what comes there."""
+    shorter = min(len(old), len(new))
+    prefix = len(commonprefix((old, new)))
+    suffix = min(len(commonprefix((old[::-1], new[::-1]))), shorter - prefix)
+    return start + prefix, start + len(old) - suffix, new[prefix : len(new) - suffix]

@@ -31,8 +31,8 @@ from tiers.l3_edited.edit_program import (
     apply_program,
     describe,
     dump_program,
-    protected_lines,
 )
+from tiers.l3_edited.protected import protected_lines
 from tiers.llm import LLM, Finish, Message, Request, Result, open_llm
 from tiers.stage import Context, Outcome, Stage, Usage, fates
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tiers.l3_edited.edit_program import (
     Guards,
-    InsertLine,
+    InsertLines,
     KeepAll,
     Operation,
     Rejected,
@@ -21,8 +21,8 @@ from tiers.l3_edited.edit_program import (
     dump_program,
     numbered,
     parse_program,
-    protected_lines,
 )
+from tiers.l3_edited.protected import protected_lines
 
 FREE = Guards(max_deleted=1, max_inserted=10_000)
 PAGE = """Home
@@ -58,11 +58,11 @@ def test_every_operation_does_what_it_says_and_blank_lines_stay():
         RemoveLines(start=1, end=2),
         Replace(line=4, old="teh", new="the"),
         Replace(line=4, old="quick", new="slow"),
-        InsertLine(after=4, text="And then it sleeps."),
+        InsertLines(after=4, lines=("And then it sleeps.", "", "It snores.")),
         RemoveLines(start=16, end=16),
     ]
     expected = PAGE.replace("Home\nAbout\n", "", 1).replace("over teh", "over the").replace("quick", "slow")
-    expected = expected.replace("dog.", "dog.\nAnd then it sleeps.").removesuffix("\nFooter")
+    expected = expected.replace("dog.", "dog.\nAnd then it sleeps.\n\nIt snores.").removesuffix("\nFooter")
     assert apply_program(PAGE, program, FREE) == expected
 
 
@@ -72,10 +72,6 @@ def test_lines_are_separated_by_line_feeds_only():
     assert apply_program(text, [RemoveLines(start=2, end=2)], FREE) == "one\x0c\u2028still one\r"
 
 
-def test_a_window_is_numbered_as_the_document_is():
-    assert numbered("a\nb\nc\nd", first=2, last=3) == "2: b\n3: c"
-
-
 @pytest.mark.parametrize(
     ("operation", "reason"),
     [
@@ -83,18 +79,18 @@ def test_a_window_is_numbered_as_the_document_is():
         (RemoveLines(start=0, end=1), Rejected.OUT_OF_BOUNDS),
         (RemoveLines(start=2, end=1), Rejected.OUT_OF_BOUNDS),
         (Replace(line=17, old="a", new=""), Rejected.OUT_OF_BOUNDS),
-        (InsertLine(after=-1, text="a"), Rejected.OUT_OF_BOUNDS),
-        (InsertLine(after=17, text="a"), Rejected.OUT_OF_BOUNDS),
+        (InsertLines(after=-1, lines=("a",)), Rejected.OUT_OF_BOUNDS),
+        (InsertLines(after=17, lines=("a",)), Rejected.OUT_OF_BOUNDS),
         (Replace(line=4, old="o", new="0"), Rejected.NOT_UNIQUE),
         (Replace(line=4, old="cat", new="dog"), Rejected.NOT_UNIQUE),
         (Replace(line=4, old="", new="dog"), Rejected.NOT_UNIQUE),
         (RemoveLines(start=5, end=6), Rejected.PROTECTED),
         (Replace(line=7, old="teh", new="the"), Rejected.PROTECTED),
-        (InsertLine(after=6, text="more"), Rejected.PROTECTED),
+        (InsertLines(after=6, lines=("more",)), Rejected.PROTECTED),
         (RemoveLines(start=10, end=10), Rejected.PROTECTED),
         (RemoveLines(start=14, end=14), Rejected.PROTECTED),
-        (InsertLine(after=4, text="a\nb"), Rejected.INSERTS_STRUCTURE),
-        (InsertLine(after=4, text="```"), Rejected.INSERTS_STRUCTURE),
+        (InsertLines(after=4, lines=("a\nb",)), Rejected.INSERTS_STRUCTURE),
+        (InsertLines(after=4, lines=("```",)), Rejected.INSERTS_STRUCTURE),
         (Replace(line=1, old="Home", new="~~~"), Rejected.INSERTS_STRUCTURE),
         (RemoveAll(), Rejected.REMOVE_ALL),
     ],
@@ -109,7 +105,7 @@ def test_a_guard_trips_with_its_reason(operation: Operation, reason: Rejected):
         [RemoveLines(start=1, end=2), RemoveLines(start=2, end=3)],
         [RemoveLines(start=4, end=4), Replace(line=4, old="fox", new="cat")],
         [Replace(line=4, old="quick brown", new="a"), Replace(line=4, old="brown fox", new="b")],
-        [InsertLine(after=4, text="a"), InsertLine(after=4, text="b")],
+        [InsertLines(after=4, lines=("a",)), InsertLines(after=4, lines=("b",))],
         [RemoveAll(), RemoveLines(start=1, end=1)],
         [KeepAll(), RemoveLines(start=1, end=1)],
     ],
@@ -129,20 +125,13 @@ def test_the_share_of_deleted_characters_is_bounded():
 
 def test_inserted_text_is_bounded():
     guards = Guards(max_inserted=5)
-    assert lines_of(apply_program("a", [InsertLine(after=1, text="12345")], guards)) == ["a", "12345"]
-    rejection = apply_program("a", [InsertLine(after=1, text="12345"), InsertLine(after=0, text="6")], guards)
+    assert lines_of(apply_program("a", [InsertLines(after=1, lines=("12345",))], guards)) == ["a", "12345"]
+    rejection = apply_program("a", [InsertLines(after=1, lines=("12345",)), InsertLines(after=0, lines=("6",))], guards)
     assert reason_of(rejection) is Rejected.INSERTS_TOO_MUCH
 
 
 def test_remove_all_is_a_verdict_that_must_be_permitted():
     assert apply_program(PAGE, [RemoveAll()], Guards(allow_remove_all=True)) == ""
-
-
-def test_protection_covers_code_and_tables_but_not_nested_lists():
-    text = "- a\n    - nested\n\n    code\n\n\tmore\ntext\n~~~\nopen\n```\nstill"
-    assert protected_lines(text) == {4, 5, 6, 8, 9, 10, 11}
-    assert protected_lines("````\n```\n````\nfree") == {1, 2, 3}
-    assert protected_lines("a | b\nplain") == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -171,8 +160,8 @@ def test_a_malformed_program_says_where():
 
 
 def test_a_program_describes_itself_on_one_line():
-    program = [RemoveLines(start=1, end=3), Replace(line=5, old="a\n", new="b"), InsertLine(after=0, text="x")]
-    assert describe(program) == r"remove_lines(1,3); replace(5,'a\n','b'); insert_line(0,'x')"
+    program = [RemoveLines(start=1, end=3), Replace(line=5, old="a\n", new="b"), InsertLines(after=0, lines=("x",))]
+    assert describe(program) == r"remove_lines(1,3); replace(5,'a\n','b'); insert_lines(0,'x')"
 
 
 NUMBERS = st.integers(-1, 14)
@@ -186,12 +175,12 @@ OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
     st.just(RemoveAll()),
     st.builds(RemoveLines, start=NUMBERS, end=NUMBERS),
     st.builds(Replace, line=NUMBERS, old=WORDS, new=WORDS),
-    st.builds(InsertLine, after=NUMBERS, text=WORDS),
+    st.builds(InsertLines, after=NUMBERS, lines=st.lists(WORDS, min_size=1, max_size=2).map(tuple)),
 )
 EDITS = st.one_of(
     st.builds(RemoveLines, start=st.integers(1, 6), end=st.integers(1, 6)),
     st.builds(Replace, line=st.integers(1, 6), old=WORDS, new=WORDS),
-    st.builds(InsertLine, after=st.integers(0, 6), text=WORDS),
+    st.builds(InsertLines, after=st.integers(0, 6), lines=st.lists(WORDS, min_size=1, max_size=2).map(tuple)),
 )
 PROGRAMS = st.one_of(st.lists(OPERATIONS, min_size=1, max_size=4), st.lists(EDITS, min_size=1, max_size=3))
 GUARDS = st.builds(Guards, max_deleted=st.sampled_from([0.0, 0.3, 0.7, 1.0]), max_inserted=st.integers(0, 30))
