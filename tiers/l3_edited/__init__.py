@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiers.l3_edited.editor import Edit
+from tiers.l3_edited.program_editor import EditByProgram
 from tiers.stage import Stage
 
-STAGES: tuple[type[Stage], ...] = (Edit,)
+STAGES: tuple[type[Stage], ...] = (Edit, EditByProgram)

@@ -16,9 +16,8 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import chain
-from os.path import commonprefix
-from typing import Annotated, Literal
+from itertools import chain, takewhile
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -26,7 +25,9 @@ from tiers.l3_edited.protected import Protected, find_protected, opens_fence
 
 
 class _Operation(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, json_schema_serialization_defaults_required=True
+    )
 
 
 class KeepAll(_Operation):
@@ -83,7 +84,7 @@ class InsertLines(_Operation):
 
 Operation = Annotated[KeepAll | RemoveAll | RemoveLines | Replace | InsertLines, Field(discriminator="op")]
 Program = tuple[Operation, ...]
-_PROGRAM: TypeAdapter[Program] = TypeAdapter(Program)
+_PROGRAM: TypeAdapter[Program] = TypeAdapter(Annotated[Program, Field(min_length=1)])
 
 
 class Rejected(StrEnum):
@@ -102,7 +103,7 @@ class Rejected(StrEnum):
 
 @dataclass(frozen=True)
 class Rejection:
-    """A program that wasn't carried out: the reason (a member of `Rejected`), and the measured value beside the limit."""
+    """A program that wasn't carried out: the reason, one of `Rejected`, and the measured value beside the limit."""
 
     reason: StrEnum
     detail: str
@@ -132,14 +133,16 @@ def parse_program(text: str) -> Program | Rejection:
     reject the program as a whole: half of a misunderstood program is worse than none.
     """
     try:
-        program = _PROGRAM.validate_json(text)
+        return _PROGRAM.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         return Rejection(Rejected.MALFORMED, f"{where}: {first['msg']}" if where else first["msg"])
-    if not program:
-        return Rejection(Rejected.MALFORMED, "no operation")
-    return program
+
+
+def program_schema() -> dict[str, Any]:
+    """The JSON schema of a program, for servers that enforce one while they decode."""
+    return _PROGRAM.json_schema(mode="serialization")
 
 
 def dump_program(program: Sequence[Operation]) -> str:
@@ -221,13 +224,14 @@ class _Edits:
         if operation.line in self.protected.lines:
             return self._protected(operation, operation.line)
         line = self.lines[operation.line - 1]
-        if (found := occurrences(line, operation.old)) != 1:
-            return Rejection(Rejected.NOT_UNIQUE, f"{operation}: found {found} times, expected 1")
-        start, end, new = changed_span(operation.old, operation.new, line.index(operation.old))
+        if (at := only_occurrence(line, operation.old)) is None:
+            found = "more than once" if operation.old and operation.old in line else "nowhere"
+            return Rejection(Rejected.NOT_UNIQUE, f"{operation}: found {found}, expected once")
+        start, end, new = changed_span(operation.old, operation.new, at)
         if any(start < e and s < end for s, e in self.protected.spans.get(operation.line, ())):
             return Rejection(Rejected.PROTECTED, f"{operation}: within a formula")
         spans = self.replaced.setdefault(operation.line, [])
-        if operation.line in self.removed or any(start < e and s < end or s == start for s, e, _ in spans):
+        if operation.line in self.removed or any((start < e and s < end) or s == start for s, e, _ in spans):
             return Rejection(Rejected.CONFLICTING, f"{operation}: line {operation.line} is edited twice")
         spans.append((start, end, new))
         return None
@@ -280,17 +284,19 @@ class _Edits:
         return "\n".join(out)
 
 
-def occurrences(line: str, old: str) -> int:
-    """How often `old` occurs in `line`, overlapping occurrences included; an empty `old` is nowhere."""
-    found, at = 0, line.find(old) if old else -1
-    while at >= 0:
-        found, at = found + 1, line.find(old, at + 1)
-    return found
+def only_occurrence(line: str, old: str) -> int | None:
+    """Where `old` begins in `line`, if it occurs exactly once; an empty `old` occurs nowhere."""
+    at = line.find(old) if old else -1
+    return at if at >= 0 and line.find(old, at + 1) < 0 else None
 
 
 def changed_span(old: str, new: str, start: int = 0) -> tuple[int, int, str]:
     """What differs between `old`, which begins at `start`, and `new`: from where, to where, and what comes there."""
-    shorter = min(len(old), len(new))
-    prefix = len(commonprefix((old, new)))
-    suffix = min(len(commonprefix((old[::-1], new[::-1]))), shorter - prefix)
+    prefix = _common(old, new)
+    suffix = min(_common(old[::-1], new[::-1]), min(len(old), len(new)) - prefix)
     return start + prefix, start + len(old) - suffix, new[prefix : len(new) - suffix]
+
+
+def _common(a: str, b: str) -> int:
+    """How many characters `a` and `b` begin with in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))

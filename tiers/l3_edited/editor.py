@@ -107,7 +107,8 @@ class Edit(Stage):
             edited.append(self._carry_out(text, removal_program(text, junk), len(window)))
             if note := edited[-1].note:
                 notes.append((row_id, *note))
-        kept = _with_edits(_without(table, [row_id for row_id, _, _ in failed]), edited)
+        left = without(table, [row_id for row_id, _, _ in failed])
+        kept = with_edits(left, [one.text for one in edited], [one.program for one in edited])
         return Outcome(kept=kept, failed=fates(failed), noted=fates(notes), usage=Usage.of(results))
 
     def judged(self, text: str) -> Iterator[Block]:
@@ -178,15 +179,18 @@ def _lines(block: Block) -> range:
     return range(block.first, block.last + 1)
 
 
-def _without(table: pa.Table, ids: Sequence[str]) -> pa.Table:
+def without(table: pa.Table, ids: Iterable[str]) -> pa.Table:
+    """`table` without the rows of `ids`."""
     gone = set(ids)
     return table.filter(pa.array([row_id not in gone for row_id in table["id"].to_pylist()], pa.bool_()))
 
 
-def _with_edits(table: pa.Table, edited: Sequence[_Edited]) -> pa.Table:
-    table = add_column(table, DOCUMENT.field("text"), [one.text for one in edited])
-    table = add_column(table, OPERATIONS, [dump_program(one.program) for one in edited])
-    return add_column(table, CHANGED, [not isinstance(one.program[0], KeepAll) for one in edited])
+def with_edits(table: pa.Table, texts: Sequence[str], programs: Sequence[Program]) -> pa.Table:
+    """`table` with the edited texts, the programs that were carried out, and whether they changed anything."""
+    changed = [old != new for old, new in zip(table["text"].to_pylist(), texts, strict=True)]
+    table = add_column(table, DOCUMENT.field("text"), list(texts))
+    table = add_column(table, OPERATIONS, [dump_program(program) for program in programs])
+    return add_column(table, CHANGED, changed)
 
 
 class Kind(StrEnum):

@@ -34,6 +34,13 @@ class Protected:
     lines: frozenset[int]
     spans: Mapping[int, tuple[Span, ...]]
 
+    def renumbered(self, by: int) -> Protected:
+        """The same with `by` added to the number of every line."""
+        return Protected(
+            frozenset(number + by for number in self.lines),
+            {number + by: spans for number, spans in self.spans.items()},
+        )
+
 
 def find_protected(text: str) -> Protected:
     """Finds what no program may touch.
@@ -42,10 +49,10 @@ def find_protected(text: str) -> Protected:
     spaces or a tab (4.4) without being an item of a nested list; blank lines within an indented block belong to it.
     A table is a run of rows between pipes.
 
-    A display formula stands between `$$` or, on lines of its own, between `\\[` and `\\]`, without a blank line in it. It
-    protects its lines, unless it stands on one line with other text. There, and for formulas between `\\(` and `\\)` or
-    single dollars, the formula alone is protected, and the line may be removed. Of dollars, the first has no space
-    behind it, and the last none before it and no digit behind it, so that prices are none (Pandoc's manual,
+    A display formula stands between `$$` or, on lines of its own, between `\\[` and `\\]`, without a blank line in it.
+    It protects its lines, unless it stands on one line with other text. There, and for formulas between `\\(` and
+    `\\)` or single dollars, the formula alone is protected, and the line may be removed. Of dollars, the first has no
+    space behind it, and the last none before it and no digit behind it, so that prices are none (Pandoc's manual,
     tex_math_dollars).
     """
     lines = text.split("\n")

@@ -22,7 +22,7 @@ from tiers.l3_edited.edit_program import (
     numbered,
     parse_program,
 )
-from tiers.l3_edited.protected import protected_lines
+from tiers.l3_edited.protected import find_protected, protected_lines
 
 FREE = Guards(max_deleted=1, max_inserted=10_000)
 PAGE = """Home
@@ -116,6 +116,48 @@ def test_operations_that_meet_are_refused_in_any_order(program: list[Operation])
     assert results == results[:1] * len(results)
 
 
+FORMULAS = "so $a+b$ and \\(c\\) hold, for $5 or $6\n$$\nx\n$$\nend"
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Replace(line=1, old="a+b", new="a-b"),
+        Replace(line=1, old="so $", new="so "),
+        Replace(line=1, old="(c", new="(c'"),
+        Replace(line=3, old="x", new="y"),
+        RemoveLines(start=2, end=4),
+        InsertLines(after=3, lines=("y",)),
+    ],
+)
+def test_nothing_is_edited_within_a_formula(operation: Operation):
+    assert reason_of(apply_program(FORMULAS, [operation], FREE)) is Rejected.PROTECTED
+
+
+def test_beside_a_formula_may_be_edited_and_its_line_removed():
+    program = [
+        Replace(line=1, old="so $a+b$ and", new="thus $a+b$ and"),
+        Replace(line=1, old="$5 or $6", new="$7"),
+        InsertLines(after=4, lines=("more",)),
+    ]
+    assert lines_of(apply_program(FORMULAS, program, FREE)) == [
+        r"thus $a+b$ and \(c\) hold, for $7",
+        "$$",
+        "x",
+        "$$",
+        "more",
+        "end",
+    ]
+    assert lines_of(apply_program(FORMULAS, [RemoveLines(start=1, end=1)], FREE)) == ["$$", "x", "$$", "end"]
+
+
+def test_context_in_a_replacement_is_not_changed():
+    program = [Replace(line=1, old="one two", new="1 two"), Replace(line=1, old="two three", new="two 3")]
+    assert apply_program("one two three", program, Guards(max_deleted=8 / 13, max_inserted=2)) == "1 two 3"
+    twice = [Replace(line=1, old="one", new="one,"), Replace(line=1, old="one two", new="one; two")]
+    assert reason_of(apply_program("one two three", twice, FREE)) is Rejected.CONFLICTING
+
+
 def test_the_share_of_deleted_characters_is_bounded():
     text = "a" * 70 + "\n" + "b" * 30
     assert apply_program(text, [RemoveLines(start=2, end=2)], Guards(max_deleted=0.3)) == "a" * 70
@@ -165,11 +207,11 @@ def test_a_program_describes_itself_on_one_line():
 
 
 NUMBERS = st.integers(-1, 14)
-LINES = st.sampled_from(
-    ["", "word", "two words", "```", "~~~", "    code", "\tcode", "| a | b |", "  - item", "x" * 40]
-)
+CODE = ("```", "~~~", "    code", "\tcode", "| a | b |")
+FORMULA_LINES = ("$$", "$$o$$", "a word $o+x$", r"\(o\) or $x$", "$$ word", "word $$")
+LINES = st.sampled_from(["", "word", "two words", "  - item", "x" * 40, *CODE, *FORMULA_LINES])
 TEXTS = st.lists(LINES, max_size=12).map("\n".join)
-WORDS = st.sampled_from(["", "word", "o", "x", "two words", "a", "```", "new\nline"])
+WORDS = st.sampled_from(["", "word", "o", "x", "two words", "a", "```", "new\nline", "$", "$x$", "word $"])
 OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
     st.just(KeepAll()),
     st.just(RemoveAll()),
@@ -200,6 +242,11 @@ def test_whatever_the_program_protected_lines_and_limits_hold(text: str, program
     lines, out = text.split("\n"), result.split("\n")
     held = [lines[number - 1] for number in sorted(protected_lines(text))]
     assert is_subsequence(held, out)
+    removed = {n for o in program if isinstance(o, RemoveLines) for n in range(o.start, o.end + 1)}
+    for number, spans in find_protected(text).spans.items():
+        for start, end in spans:
+            formula = lines[number - 1][start:end]
+            assert number in removed or any(formula in line for line in out)
     size = sum(map(len, lines))
     assert sum(map(len, out)) >= size - guards.max_deleted * size
     assert sum(map(len, out)) <= size + guards.max_inserted
