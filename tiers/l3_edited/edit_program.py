@@ -141,8 +141,10 @@ def parse_program(text: str) -> Program | Rejection:
 
 
 def program_schema() -> dict[str, Any]:
-    """The JSON schema of a program, for servers that enforce one while they decode."""
-    return _PROGRAM.json_schema(mode="serialization")
+    """The JSON schema of a program, one verdict or a list of edits, for servers that enforce one while they decode."""
+    verdict = Annotated[list[KeepAll | RemoveAll], Field(min_length=1, max_length=1)]
+    edits = Annotated[list[RemoveLines | Replace | InsertLines], Field(min_length=1)]
+    return TypeAdapter(verdict | edits).json_schema(mode="serialization")
 
 
 def dump_program(program: Sequence[Operation]) -> str:

@@ -21,6 +21,7 @@ from tiers.l3_edited.edit_program import (
     dump_program,
     numbered,
     parse_program,
+    program_schema,
 )
 from tiers.l3_edited.protected import find_protected, protected_lines
 
@@ -193,6 +194,15 @@ def test_remove_all_is_a_verdict_that_must_be_permitted():
 )
 def test_anything_but_a_list_of_known_operations_is_malformed(text: str):
     assert reason_of(parse_program(text)) is Rejected.MALFORMED
+
+
+def test_the_schema_knows_every_operation_and_lets_a_verdict_stand_alone():
+    schema = program_schema()
+    verdict, edits = schema["anyOf"]
+    assert (verdict["maxItems"], verdict["minItems"], edits["minItems"]) == (1, 1, 1)
+    names = {definition["properties"]["op"]["const"] for definition in schema["$defs"].values()}
+    assert names == {"keep_all", "remove_all", "remove_lines", "replace", "insert_lines"}
+    assert all(set(one["required"]) == set(one["properties"]) for one in schema["$defs"].values())
 
 
 def test_a_malformed_program_says_where():
