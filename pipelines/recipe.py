@@ -102,6 +102,7 @@ def load_recipe(path: Path) -> Recipe:
 
     Raises:
         RecipeError: the file is missing, is not YAML, or says something that it may not; every fault is listed.
+        SourceError: a file that a stage reads cannot be found or read.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
