@@ -77,3 +77,21 @@ def test_inputs_that_are_missing_or_share_a_name(
     (tmp_path / "part-0.jsonl.gz").write_bytes(b"")
     with pytest.raises(SourceError, match=r"part-0\.jsonl\.gz: two inputs have the same name"):
         plan_of(write_recipe(inputs=[{"path": f"{corpus}/*"}, {"path": f"{tmp_path}/*"}]))
+
+
+def test_a_file_that_a_stage_reads_counts_by_its_content(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    def plan(name: str, content: str) -> Plan:
+        (tmp_path / name).write_text(content)
+        return plan_of(
+            write_recipe(l1=["language", "exact_duplicates", {"url_filter": {"block": {"own": str(tmp_path / name)}}}])
+        )
+
+    old = plan("one.txt", "bad.example\n")
+    assert stale(old, plan("two.txt", "bad.example\n")) == []
+    assert str(tmp_path) not in json.dumps(old.to_json())
+    assert stale(old, plan("one.txt", "worse.example\n")) == ["L1/2-exact_duplicates"]
+
+
+def test_a_file_that_a_stage_reads_must_be_there(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"none\.txt: there is no such file.*working folder"):
+        plan_of(write_recipe(l1=[{"url_filter": {"block": {"own": str(tmp_path / "none.txt")}}}]))

@@ -1,10 +1,11 @@
-"""L1, filtered: language, quality rules, exact and near duplicates."""
+"""L1, filtered: URLs, language, quality rules, exact and near duplicates."""
 
 from tiers.l1_filtered.exact_duplicates import ExactDuplicates
 from tiers.l1_filtered.language import Language
 from tiers.l1_filtered.near_duplicates import NearDuplicates
 from tiers.l1_filtered.quality_rules import QualityRules
+from tiers.l1_filtered.url_filter import UrlFilter
 from tiers.stage import Stage
 
-STAGES: tuple[type[Stage], ...] = (Language, QualityRules, ExactDuplicates, NearDuplicates)
+STAGES: tuple[type[Stage], ...] = (UrlFilter, Language, QualityRules, ExactDuplicates, NearDuplicates)
 """The stages of this tier, in the order that recipes normally use."""
