@@ -1,5 +1,6 @@
-"""L1, filtered: URLs, language, quality rules, exact and near duplicates."""
+"""L1, filtered: URLs, language, quality rules, exact and near duplicates, decontamination."""
 
+from tiers.l1_filtered.decontamination import Decontaminate
 from tiers.l1_filtered.exact_duplicates import ExactDuplicates
 from tiers.l1_filtered.language import Language
 from tiers.l1_filtered.near_duplicates import NearDuplicates
@@ -7,5 +8,5 @@ from tiers.l1_filtered.quality_rules import QualityRules
 from tiers.l1_filtered.url_filter import UrlFilter
 from tiers.stage import Stage
 
-STAGES: tuple[type[Stage], ...] = (UrlFilter, Language, QualityRules, ExactDuplicates, NearDuplicates)
+STAGES: tuple[type[Stage], ...] = (UrlFilter, Language, QualityRules, ExactDuplicates, NearDuplicates, Decontaminate)
 """The stages of this tier, in the order that recipes normally use."""

@@ -1,11 +1,12 @@
 """Word shingles, MinHash signatures and Jaccard similarity, on numpy arrays.
 
-Arrays carry their shape as a suffix: S distinct shingles of a document, B bands, R rows of a band, P = B * R.
+Arrays carry their shape as a suffix: W words, S distinct shingles of a document, B bands, R rows of a band, P = B * R.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +16,7 @@ import xxhash
 
 Hashes = npt.NDArray[np.uint64]
 
-_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]{1,64}")
+WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]{1,64}")
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK = 2048
 
@@ -32,14 +33,21 @@ def shingles(text: str, n: int) -> Hashes:
     copies apart; a run of more than 64 is cut. In scripts that put no space between words each character is one. A
     text of fewer than `n` words has one shingle, an empty one none.
     """
-    words = _WORD.findall(text.lower())
-    if not words:
-        return np.empty(0, np.uint64)
-    hashes = np.frombuffer(b"".join(map(_digest, words)), ">u8").astype(np.uint64)
-    runs = hashes[: max(1, len(hashes) - n + 1)].copy()
-    for k in range(1, min(n, len(hashes))):
-        runs = (runs * _MIX) ^ (runs >> np.uint64(29)) ^ hashes[k : k + len(runs)]
-    return np.unique(runs)
+    hashes = hash_words(WORD.findall(text.lower()))
+    return np.unique(hash_runs(hashes, min(n, len(hashes))))
+
+
+def hash_words(words: Sequence[str]) -> Hashes:
+    """The 64-bit hash of each word [W]."""
+    return np.frombuffer(b"".join(map(_digest, words)), ">u8").astype(np.uint64)
+
+
+def hash_runs(words_W: Hashes, n: int) -> Hashes:
+    """The 64-bit hash of the `n` words from each word on, of all that have so many behind them [W - n + 1]."""
+    runs = words_W[: max(0, len(words_W) - n + 1)].copy()
+    for k in range(1, n):
+        runs = (runs * _MIX) ^ (runs >> np.uint64(29)) ^ words_W[k : k + len(runs)]
+    return runs
 
 
 def jaccard(first: Hashes, second: Hashes, limit: int) -> float:
