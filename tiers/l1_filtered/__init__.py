@@ -1,5 +1,6 @@
 """L1, filtered: URLs, language, quality rules, exact and near duplicates, decontamination."""
 
+from tiers.l1_filtered.datatrove_block import DatatroveBlock
 from tiers.l1_filtered.decontamination import Decontaminate
 from tiers.l1_filtered.exact_duplicates import ExactDuplicates
 from tiers.l1_filtered.language import Language
@@ -8,5 +9,13 @@ from tiers.l1_filtered.quality_rules import QualityRules
 from tiers.l1_filtered.url_filter import UrlFilter
 from tiers.stage import Stage
 
-STAGES: tuple[type[Stage], ...] = (UrlFilter, Language, QualityRules, ExactDuplicates, NearDuplicates, Decontaminate)
-"""The stages of this tier, in the order that recipes normally use."""
+STAGES: tuple[type[Stage], ...] = (
+    UrlFilter,
+    Language,
+    QualityRules,
+    ExactDuplicates,
+    NearDuplicates,
+    Decontaminate,
+    DatatroveBlock,
+)
+"""The stages of this tier, in the order that recipes normally use; the last runs blocks of datatrove anywhere."""
