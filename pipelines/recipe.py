@@ -15,11 +15,13 @@ import tiers.l3_edited
 import tiers.l4_verified
 from pipelines.build_memory import BuildMemory
 from tiers.errors import RecipeError
+from tiers.l1_filtered.url_filter import UrlFilter
 from tiers.stage import Stage
 
 TIERS = ("L0", "L1", "L2", "L3", "L4", "memory")
 STAGES: dict[str, tuple[type[Stage], ...]] = {
-    "L0": tiers.l0_raw.STAGES,
+    # By their URLs pages can be dropped before they are extracted, which is what costs.
+    "L0": (*tiers.l0_raw.STAGES, UrlFilter),
     "L1": tiers.l1_filtered.STAGES,
     "L2": tiers.l2_scored.STAGES,
     "L3": tiers.l3_edited.STAGES,

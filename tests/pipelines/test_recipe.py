@@ -43,3 +43,9 @@ def test_a_recipe_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [1")
     with pytest.raises(RecipeError, match="not YAML"):
         load_recipe(tmp_path / "bad.yaml")
+
+
+def test_the_recipe_for_web_pages_drops_by_url_before_it_extracts() -> None:
+    recipe = load_recipe(Path(__file__).resolve().parents[2] / "configs" / "web.yaml")
+    assert [stage.name for stage in recipe.l0] == ["url_filter", "extract_html"]
+    assert [stage.name for stage in recipe.l1] == ["language", "quality_rules", "exact_duplicates", "near_duplicates"]
