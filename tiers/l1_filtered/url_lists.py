@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
+from xxhash import xxh3_64_intdigest
 
 from tiers.errors import SourceError
 from tiers.l1_filtered.hash_index import HashIndex
@@ -72,7 +72,7 @@ def read_lines(source: Lines) -> Iterator[str]:
         SourceError: the file can't be read, or a folder holds no list.
     """
     if isinstance(source, tuple):
-        yield from source
+        yield from _said(source)
         return
     contents = source.read()
     if "" not in contents:
@@ -81,9 +81,12 @@ def read_lines(source: Lines) -> Iterator[str]:
             raise SourceError("the folder holds no list", where=source.url, expected=_UT1)
     for name, content in contents.items():
         prefix = _REGEX if PurePosixPath(name).name == "expressions" else ""
-        for line in map(str.strip, io.TextIOWrapper(io.BytesIO(content), "utf-8", "replace")):
-            if line and line[0] not in "#!":
-                yield prefix + line
+        for line in _said(io.TextIOWrapper(io.BytesIO(content), "utf-8", "replace")):
+            yield prefix + line
+
+
+def _said(lines: Iterable[str]) -> Iterator[str]:
+    return (line for line in map(str.strip, lines) if line and line[0] not in "#!")
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,11 @@ class UrlLists:
                 if key.startswith(_EXCEPTION):
                     self.exceptions.append(key.removeprefix(_EXCEPTION))
                 else:
-                    yield _hash(key)
+                    yield xxh3_64_intdigest(key.encode())
                     self._has_tops = self._has_tops or "." not in key
                     if "/" in key:
                         self._has_urls = True
-                        yield _hash(key[: key.index("/") + 1])
+                        yield xxh3_64_intdigest(key[: key.index("/") + 1].encode())
         if not used:
             raise SourceError("the list holds no domain, URL or pattern", where=name)
 
@@ -172,14 +175,10 @@ class UrlLists:
         for row, some in keys_of:
             keys += some
             rows += [row] * len(some)
-        hashes = np.fromiter(map(_hash, keys), np.uint64, len(keys))
+        hashes = np.fromiter(map(xxh3_64_intdigest, map(str.encode, keys)), np.uint64, len(keys))
         places, owners = self._index.find(hashes)
         for place, owner in zip(places.tolist(), owners.tolist(), strict=True):
             yield rows[place], keys[place], self._names[owner]
-
-
-def _hash(key: str) -> int:
-    return xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogatepass"))
 
 
 def line_keys(line: str) -> Iterable[str]:
