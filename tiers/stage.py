@@ -1,7 +1,8 @@
 """The contract of a stage, and its outcome.
 
 A stage is a frozen, typed configuration. Its literals are its identity: they, its name and its version are what a
-fingerprint is made of, so nothing of the machine may stand in them. `prepare` turns it into a function on a worker.
+fingerprint is made of, so nothing of the machine may stand in them; a file of the user's is a `Reference`, known by its
+content. `prepare` turns it into a function on a worker.
 
 Three kinds: a `Stage` sees one table at a time. A `SignalStage` does so in two steps, measure and decide, so that what
 was measured can be kept and decided on anew. A `GlobalStage` decides from all rows at once, as spill (each shard) →

@@ -18,6 +18,7 @@ from tiers.stage import Context, Outcome, Stage, fates
 _COLUMNS = {"url": "url", "title": "title", "lang": "language", "license": "license", "source": "source"}
 """Our columns, and the keys by which datatrove's blocks know them in a document's metadata."""
 
+_MAX_DETAIL = 500
 _REFUSED = {
     "LambdaFilter": "a function can't be written in a recipe, nor compared with that of another run",
     "SamplerFilter": "what it does to a document depends on those before it",
@@ -126,7 +127,7 @@ class DatatroveBlock(Stage):
         verdicts: Sequence[_Verdict],
     ) -> Outcome:
         prefix = f"datatrove.{self._class_name}"
-        said = f"datatrove {version('datatrove')} with {json.dumps(self.options)}"
+        said = f"datatrove {version('datatrove')} with {json.dumps(self.options)}"[:_MAX_DETAIL]
         kept, texts, metas, dropped, failed, noted = [], [], [], [], [], []
         rows = zip(table["id"].to_pylist(), documents, before, verdicts, table["meta"].to_pylist(), strict=True)
         for number, (row_id, document, (text, metadata), verdict, meta) in enumerate(rows):
@@ -188,7 +189,7 @@ class _Extracting:
 
 
 def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+    return f"{type(error).__name__}: {error}"[:_MAX_DETAIL]
 
 
 def _single_document_classes() -> tuple[type, ...]:
