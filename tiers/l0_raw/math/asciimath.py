@@ -20,14 +20,13 @@ MAX_MATRIX = 300
 
 _NAMES = """
     alpha beta chi delta epsi varepsilon eta gamma iota kappa lambda mu nu omega phi varphi pi psi rho sigma tau theta
-    vartheta upsilon xi zeta Delta Gamma Lambda Omega Phi Pi Psi Sigma Theta Xi epsilon
-    sum prod int oint cdot ast star div times circ oplus otimes odot wedge vee cap cup bigwedge bigvee bigcap bigcup ne
-    le leq ge geq prec succ preceq succeq in notin subset supset subseteq supseteq equiv cong sim approx propto neg implies
-    iff forall exists bot top vdash models partial nabla emptyset infty aleph therefore because angle triangle frown
-    ldots cdots vdots ddots quad diamond square langle rangle uparrow downarrow rightarrow leftarrow leftrightarrow to
-    mapsto Rightarrow Leftarrow Leftrightarrow bowtie ltimes rtimes setminus oint grad prop hookrightarrow
-    sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh coth exp log ln det dim lim gcd min max sup inf
-    lcm mod pm mp hbar cdots dots
+    vartheta upsilon xi zeta Delta Gamma Lambda Omega Phi Pi Psi Sigma Theta Xi epsilon sum prod int oint cdot ast
+    star div times circ oplus otimes odot wedge vee cap cup bigwedge bigvee bigcap bigcup ne le leq ge geq prec succ
+    preceq succeq in notin subset supset subseteq supseteq equiv cong sim approx propto neg implies iff forall exists
+    bot top vdash models partial nabla emptyset infty aleph therefore because angle triangle frown ldots cdots vdots
+    ddots quad diamond square langle rangle uparrow downarrow rightarrow leftarrow leftrightarrow to mapsto Rightarrow
+    Leftarrow Leftrightarrow bowtie ltimes rtimes setminus oint grad prop hookrightarrow sin cos tan sec csc cot
+    arcsin arccos arctan sinh cosh tanh coth exp log ln det dim lim gcd min max sup inf lcm mod pm mp hbar cdots dots
 """
 _SYMBOLS = {
     **{name: "\\" + name for name in _NAMES.split()},
@@ -74,8 +73,8 @@ _AROUND = {"abs": ("|", "|"), "norm": (r"\|", r"\|"), "floor": (r"\lfloor", r"\r
 _MATRIX = {"[]": "bmatrix", "()": "pmatrix", "||": "vmatrix", "{:}": "cases"}
 _SPACED = frozenset(
     r"= < > \leq \geq \neq \le \ge \ne \to \in \notin \equiv \approx \sim \cong \implies \iff \subset \subseteq "
-    r"\supset \supseteq + - \pm \mp \cdot \times \div \cup \cap \wedge \vee \Rightarrow \rightarrow \mapsto := \bmod \propto "
-    r"\oplus \otimes \circ \setminus".split()
+    r"\supset \supseteq + - \pm \mp \cdot \times \div \cup \cap \wedge \vee \Rightarrow \rightarrow \mapsto := \bmod "
+    r"\propto \oplus \otimes \circ \setminus".split()
 )
 _FUNCTIONS = frozenset(
     "sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh coth sech csch exp log ln det dim gcd lcm f g".split()
@@ -172,7 +171,7 @@ class _Reader:
         return f"{left}{gap}{inner}{' ' if right.startswith(chr(92) + 'r') else ''}{right}", inner
 
     def matrix(self, opening: str) -> str:
-        """The matrix that starts here, if the fence holds rows of as many cells each, in fences, with commas between."""
+        """The matrix that starts here, if the fence holds rows in fences, each with as many cells."""
         rows, end = self.cells()
         if len(rows) < 2 or len({len(cells) for cells in rows}) != 1:
             return ""

@@ -65,9 +65,13 @@ _REMOVED = Formula("")
 """Stands for an element that only shows what another one is the source of."""
 
 
+def _classes(element: Element) -> list[str]:
+    return (element.class_name or "").split()
+
+
 def formulas_of(element: Element) -> list[Formula] | None:
     """What is to stand in an element's place: formulas; nothing, where it shows another one's; `None` to leave it."""
-    classes = (element.class_name or "").split()
+    classes = _classes(element)
     if not _EQUATION_CLASSES.isdisjoint(classes):
         return _equations(element)
     formula = _formula_of(element, classes)
@@ -128,7 +132,8 @@ def _alternatives(element: Element) -> Formula | None:
     """JATS: the same formula in several forms."""
     tex = element.query_selector("tex-math")
     if tex is not None:
-        return normal_form(tex.text_content, _is_shown(element))
+        formula = normal_form(tex.text_content)
+        return formula and Formula(formula.latex, _is_shown(element))
     math = element.query_selector(r"math, mml\:math, m\:math")
     return _of_markup(math.html, _is_shown(element)) if math is not None else None
 
@@ -139,9 +144,9 @@ def _alternatives(element: Element) -> Formula | None:
 def _katex(element: Element) -> Formula | None:
     source = element.query_selector('annotation[encoding="application/x-tex"]')
     if source is not None:
-        return normal_form(source.text_content, "katex-display" in element.class_name)
+        return normal_form(source.text_content, "katex-display" in _classes(element))
     math = element.query_selector("math")
-    return _of_markup(math.html, "katex-display" in element.class_name) if math is not None else None
+    return _of_markup(math.html, "katex-display" in _classes(element)) if math is not None else None
 
 
 def _script(element: Element) -> Formula | None:
@@ -168,10 +173,10 @@ def _rendered(element: Element) -> Formula | None:
         if sibling.tag == "#text":
             if sibling.text_content.strip():
                 break
-        elif set(_RENDERED).isdisjoint((sibling.class_name or "").split()):
+        elif set(_RENDERED).isdisjoint(_classes(sibling)):
             break
         sibling = sibling.next_sibling
-    display = "isplay" in element.class_name
+    display = any("isplay" in name for name in _classes(element))
     holder = element if element.has_attribute("data-mathml") else element.query_selector("[data-mathml]")
     if holder is not None:
         return _of_mathml_text(holder.get_attribute("data-mathml"), display)
@@ -204,7 +209,7 @@ def _image(element: Element) -> Formula | None:
     alt, src = element.get_attribute("alt") or "", element.get_attribute("src") or ""
     if not src or src.startswith("data:"):
         src = element.get_attribute("data-src") or element.get_attribute("data-lazy-src") or ""
-    classes = set((element.class_name or "").split())
+    classes = set(_classes(element))
     display = any("display" in name or name == "latexcenter" for name in classes)
     markup = element.get_attribute("data-mathml")
     if markup:
@@ -272,10 +277,10 @@ def _tex_class(element: Element) -> Formula | None:
         return _image(element)
     if (data := _by_attribute(element)) is not None:
         return data
-    if element.tag in ("pre", "code", "textarea") and "math" not in element.class_name:
+    if element.tag in ("pre", "code", "textarea") and "math" not in _classes(element):
         return None
     children = [child for child in element.children.values() if child.tag != "br"]
-    number = children[0].text_content if len(children) == 1 and "eqno" in children[0].class_name.split() else ""
+    number = children[0].text_content if len(children) == 1 and "eqno" in _classes(children[0]) else ""
     if children and not number:
         return None
     text = element.text_content.replace(number, " ", 1).strip()
@@ -294,7 +299,7 @@ def _is_delimited(text: str) -> bool:
 
 def _wikipedia(element: Element) -> Formula | None:
     display = element.query_selector(".mwe-math-mathml-display, .mwe-math-fallback-image-display") is not None
-    display = display or "mwe-math-element-block" in element.class_name
+    display = display or "mwe-math-element-block" in _classes(element)
     math = element.query_selector("math")
     formula = _of_markup(math.html, display) if math is not None else None
     image = element.query_selector("img")

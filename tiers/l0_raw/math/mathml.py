@@ -20,7 +20,7 @@ from tiers.l0_raw.math.row import Part, is_fenced, row, script, table
 MAX_DEPTH = 200
 """Elements that may be open at once."""
 
-_TOKEN = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)([^>\"]*(?:\"[^\"]*\"[^>\"]*)*)>|<!--.*?-->|([^<]+)|<", re.DOTALL)
+_TOKEN = re.compile(r'<(/?)([a-zA-Z][^\s/>]*)((?:\s[^\s>]*?="[^"]*")*+)\s*>|<!--.*?-->|([^<]+)|<', re.DOTALL)
 _TOKEN_ELEMENTS = frozenset("mi mn mo mtext ms annotation ci cn csymbol cs cbytes".split())
 _XML_SPACE = re.compile(r"[ \t\r\n]+")  # what MathML trims and collapses; no-break spaces stay
 _EMPTY_ELEMENTS = content_mathml.OPERATORS | frozenset(

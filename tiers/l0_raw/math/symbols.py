@@ -23,12 +23,12 @@ GREEK = _commands("""
 """)
 
 ORDINARY = GREEK | _commands("""
-    ∞ infty ∂ partial ∇ nabla ∆ Delta ∅ emptyset ⌀ varnothing ℏ hbar ħ hbar ℓ ell ℘ wp ℑ Im ℜ Re ℵ aleph ℶ beth ℷ gimel
-    ℸ daleth ð eth ⅁ Game Ⅎ Finv ∀ forall ∃ exists ∄ nexists ¬ neg ⊤ top ⊥ bot ∠ angle ∡ measuredangle
-    ∢ sphericalangle □ square ■ blacksquare ◻ square ◼ blacksquare △ triangle ▽ triangledown ◊ lozenge ⧫ blacklozenge
-    ★ bigstar ♠ spadesuit ♡ heartsuit ♢ diamondsuit ♣ clubsuit ♭ flat ♮ natural ♯ sharp ℧ mho † dagger ‡ ddagger
-    § S ¶ P © copyright ® circledR £ pounds ¥ yen … ldots ⋯ cdots ⋮ vdots ⋱ ddots ∴ therefore ∵ because ı imath ȷ jmath
-    𝚤 imath 𝚥 jmath ∎ blacksquare √ surd ✓ checkmark ✠ maltese ‵ backprime ⨿ amalg
+    ∞ infty ∂ partial ∇ nabla ∆ Delta ∅ emptyset ⌀ varnothing ℏ hbar ħ hbar ℓ ell ℘ wp ℑ Im ℜ Re ℵ aleph ℶ beth ℷ
+    gimel ℸ daleth ð eth ⅁ Game Ⅎ Finv ∀ forall ∃ exists ∄ nexists ¬ neg ⊤ top ⊥ bot ∠ angle ∡ measuredangle ∢
+    sphericalangle □ square ■ blacksquare ◻ square ◼ blacksquare △ triangle ▽ triangledown ◊ lozenge ⧫ blacklozenge ★
+    bigstar ♠ spadesuit ♡ heartsuit ♢ diamondsuit ♣ clubsuit ♭ flat ♮ natural ♯ sharp ℧ mho † dagger ‡ ddagger § S ¶ P
+    © copyright ® circledR £ pounds ¥ yen … ldots ⋯ cdots ⋮ vdots ⋱ ddots ∴ therefore ∵ because ı imath ȷ jmath 𝚤
+    imath 𝚥 jmath ∎ blacksquare √ surd ✓ checkmark ✠ maltese ‵ backprime ⨿ amalg
 """) | {
     "%": r"\%", "#": r"\#", "&": r"\&", "_": r"\_", "$": r"\$", "°": r"{}^\circ", "Å": r"\mathring{A}",
     "′": "'", "″": "''", "‴": "'''", "⁗": "''''", "ʹ": "'", "€": r"\text{€}",
@@ -36,40 +36,41 @@ ORDINARY = GREEK | _commands("""
 }  # fmt: skip
 
 BINARY = _commands("""
-    ± pm ∓ mp × times ÷ div ∗ ast ⋆ star ∘ circ • bullet ∙ bullet · cdot ⋅ cdot ∩ cap ∪ cup ⊎ uplus ⊓ sqcap ⊔ sqcup
-    ∨ vee ∧ wedge ∖ setminus ⧵ setminus ≀ wr ⋄ diamond ⊕ oplus ⊖ ominus ⊗ otimes ⊘ oslash ⊙ odot ◯ bigcirc ⨯ times
-    ⊚ circledcirc ⊛ circledast ⊝ circleddash ⊞ boxplus ⊟ boxminus ⊠ boxtimes ⊡ boxdot ∔ dotplus ⋉ ltimes ⋊ rtimes
-    ⋋ leftthreetimes ⋌ rightthreetimes ⋓ Cup ⋒ Cap ⊻ veebar ⊼ barwedge ⋏ curlywedge ⋎ curlyvee ⊺ intercal ◃ triangleleft
+    ± pm ∓ mp × times ÷ div ∗ ast ⋆ star ∘ circ • bullet ∙ bullet · cdot ⋅ cdot ∩ cap ∪ cup ⊎ uplus ⊓ sqcap ⊔ sqcup ∨
+    vee ∧ wedge ∖ setminus ⧵ setminus ≀ wr ⋄ diamond ⊕ oplus ⊖ ominus ⊗ otimes ⊘ oslash ⊙ odot ◯ bigcirc ⨯ times ⊚
+    circledcirc ⊛ circledast ⊝ circleddash ⊞ boxplus ⊟ boxminus ⊠ boxtimes ⊡ boxdot ∔ dotplus ⋉ ltimes ⋊ rtimes ⋋
+    leftthreetimes ⋌ rightthreetimes ⋓ Cup ⋒ Cap ⊻ veebar ⊼ barwedge ⋏ curlywedge ⋎ curlyvee ⊺ intercal ◃ triangleleft
     ▹ triangleright ⩽̸ nleqslant
 """) | {"+": "+", "-": "-", "−": "-", "–": "-", "*": "*", "/": "/", "∕": "/"}
 
 RELATIONS = _commands("""
-    ≤ leq ≥ geq ≠ neq ≪ ll ≫ gg ≡ equiv ∼ sim ≃ simeq ≅ cong ≈ approx ≊ approxeq ∝ propto ≺ prec ≻ succ ⪯ preceq
-    ⪰ succeq ≼ preccurlyeq ≽ succcurlyeq ⊂ subset ⊃ supset ⊆ subseteq ⊇ supseteq ⊊ subsetneq ⊋ supsetneq ⊄ not\\subset
-    ⊈ nsubseteq ⊉ nsupseteq ⊏ sqsubset ⊐ sqsupset ⊑ sqsubseteq ⊒ sqsupseteq ∈ in ∉ notin ∋ ni ⊢ vdash ⊣ dashv ⊨ models
-    ⊩ Vdash ⊪ Vvdash ⊬ nvdash ⊭ nvDash ∣ mid ∤ nmid ∥ parallel ∦ nparallel ⟂ perp ⊲ vartriangleleft ⊳ vartriangleright
-    ⊴ trianglelefteq ⊵ trianglerighteq ⋈ bowtie ⌣ smile ⌢ frown ≍ asymp ≐ doteq ≑ doteqdot ≒ fallingdotseq
-    ≓ risingdotseq ≗ circeq ≜ triangleq ≏ bumpeq ≎ Bumpeq ⩽ leqslant ⩾ geqslant ≦ leqq ≧ geqq ≲ lesssim ≳ gtrsim
-    ≶ lessgtr ≷ gtrless ⋚ lesseqgtr ⋛ gtreqless ≨ lneqq ≩ gneqq ⪇ lneq ⪈ gneq ≮ nless ≯ ngtr ≰ nleq ≱ ngeq ⊀ nprec
-    ⊁ nsucc ≁ nsim ≇ ncong ≢ not\\equiv ≉ not\\approx ≄ not\\simeq ∌ not\\ni ⋘ lll ⋙ ggg ≾ precsim ≿ succsim 
-    ⋞ curlyeqprec ⋟ curlyeqsucc ∽ backsim ⋍ backsimeq ≖ eqcirc ⋔ pitchfork ∷ Colon ≔ coloneqq ≕ eqqcolon ⪅ lessapprox ⪆ gtrapprox
-    → to ← leftarrow ↔ leftrightarrow ⇒ Rightarrow ⇐ Leftarrow ⇔ Leftrightarrow ⟶ longrightarrow ⟵ longleftarrow
-    ⟷ longleftrightarrow ⟹ implies ⟸ impliedby ⟺ iff ↦ mapsto ⟼ longmapsto ↑ uparrow ↓ downarrow ↕ updownarrow
-    ⇑ Uparrow ⇓ Downarrow ⇕ Updownarrow ↗ nearrow ↘ searrow ↙ swarrow ↖ nwarrow ↪ hookrightarrow ↩ hookleftarrow
-    ⇀ rightharpoonup ⇁ rightharpoondown ↼ leftharpoonup ↽ leftharpoondown ⇌ rightleftharpoons ⇋ leftrightharpoons
-    ⇄ rightleftarrows ⇆ leftrightarrows ⇉ rightrightarrows ⇇ leftleftarrows ⇈ upuparrows ⇊ downdownarrows
-    ↠ twoheadrightarrow ↞ twoheadleftarrow ↣ rightarrowtail ↢ leftarrowtail ↬ looparrowright ↫ looparrowleft
-    ↝ rightsquigarrow ⇝ rightsquigarrow ⇝ leadsto ↭ leftrightsquigarrow ↛ nrightarrow ↚ nleftarrow ↮ nleftrightarrow
-    ⇏ nRightarrow ⇍ nLeftarrow ⇎ nLeftrightarrow ⊸ multimap ↾ upharpoonright ↿ upharpoonleft ⇂ downharpoonright
-    ⇃ downharpoonleft ↶ curvearrowleft ↷ curvearrowright ↺ circlearrowleft ↻ circlearrowright ↰ Lsh ↱ Rsh
-    ⇢ dashrightarrow ⇠ dashleftarrow ⇚ Lleftarrow ⇛ Rrightarrow ≬ between ∍ ni ∊ in ⊧ models ⫅ subseteqq ⫆ supseteqq
+    ≤ leq ≥ geq ≠ neq ≪ ll ≫ gg ≡ equiv ∼ sim ≃ simeq ≅ cong ≈ approx ≊ approxeq ∝ propto ≺ prec ≻ succ ⪯ preceq ⪰
+    succeq ≼ preccurlyeq ≽ succcurlyeq ⊂ subset ⊃ supset ⊆ subseteq ⊇ supseteq ⊊ subsetneq ⊋ supsetneq ⊄ not\\subset ⊈
+    nsubseteq ⊉ nsupseteq ⊏ sqsubset ⊐ sqsupset ⊑ sqsubseteq ⊒ sqsupseteq ∈ in ∉ notin ∋ ni ⊢ vdash ⊣ dashv ⊨ models ⊩
+    Vdash ⊪ Vvdash ⊬ nvdash ⊭ nvDash ∣ mid ∤ nmid ∥ parallel ∦ nparallel ⟂ perp ⊲ vartriangleleft ⊳ vartriangleright ⊴
+    trianglelefteq ⊵ trianglerighteq ⋈ bowtie ⌣ smile ⌢ frown ≍ asymp ≐ doteq ≑ doteqdot ≒ fallingdotseq ≓
+    risingdotseq ≗ circeq ≜ triangleq ≏ bumpeq ≎ Bumpeq ⩽ leqslant ⩾ geqslant ≦ leqq ≧ geqq ≲ lesssim ≳ gtrsim ≶
+    lessgtr ≷ gtrless ⋚ lesseqgtr ⋛ gtreqless ≨ lneqq ≩ gneqq ⪇ lneq ⪈ gneq ≮ nless ≯ ngtr ≰ nleq ≱ ngeq ⊀ nprec ⊁
+    nsucc ≁ nsim ≇ ncong ≢ not\\equiv ≉ not\\approx ≄ not\\simeq ∌ not\\ni ⋘ lll ⋙ ggg ≾ precsim ≿ succsim ⋞
+    curlyeqprec ⋟ curlyeqsucc ∽ backsim ⋍ backsimeq ≖ eqcirc ⋔ pitchfork ∷ Colon ≔ coloneqq ≕ eqqcolon ⪅ lessapprox ⪆
+    gtrapprox → to ← leftarrow ↔ leftrightarrow ⇒ Rightarrow ⇐ Leftarrow ⇔ Leftrightarrow ⟶ longrightarrow ⟵
+    longleftarrow ⟷ longleftrightarrow ⟹ implies ⟸ impliedby ⟺ iff ↦ mapsto ⟼ longmapsto ↑ uparrow ↓ downarrow ↕
+    updownarrow ⇑ Uparrow ⇓ Downarrow ⇕ Updownarrow ↗ nearrow ↘ searrow ↙ swarrow ↖ nwarrow ↪ hookrightarrow ↩
+    hookleftarrow ⇀ rightharpoonup ⇁ rightharpoondown ↼ leftharpoonup ↽ leftharpoondown ⇌ rightleftharpoons ⇋
+    leftrightharpoons ⇄ rightleftarrows ⇆ leftrightarrows ⇉ rightrightarrows ⇇ leftleftarrows ⇈ upuparrows ⇊
+    downdownarrows ↠ twoheadrightarrow ↞ twoheadleftarrow ↣ rightarrowtail ↢ leftarrowtail ↬ looparrowright ↫
+    looparrowleft ↝ rightsquigarrow ⇝ rightsquigarrow ⇝ leadsto ↭ leftrightsquigarrow ↛ nrightarrow ↚ nleftarrow ↮
+    nleftrightarrow ⇏ nRightarrow ⇍ nLeftarrow ⇎ nLeftrightarrow ⊸ multimap ↾ upharpoonright ↿ upharpoonleft ⇂
+    downharpoonright ⇃ downharpoonleft ↶ curvearrowleft ↷ curvearrowright ↺ circlearrowleft ↻ circlearrowright ↰ Lsh ↱
+    Rsh ⇢ dashrightarrow ⇠ dashleftarrow ⇚ Lleftarrow ⇛ Rrightarrow ≬ between ∍ ni ∊ in ⊧ models ⫅ subseteqq ⫆
+    supseteqq
 """) | {"=": "=", "<": "<", ">": ">", ":": ":", "~": r"\sim", "∶": ":", "≝": r"\overset{\mathrm{def}}{=}",
         "≟": r"\overset{?}{=}", "⟾": r"\Longmapsto", ":=": ":=", "==": "==", "!=": r"\neq", "<=": r"\leq",
         ">=": r"\geq", "->": r"\to", "&&": r"\mathbin{\&\&}", "||": r"\|"}  # fmt: skip
 
 LARGE = _commands("""
-    ∑ sum ∏ prod ∐ coprod ∫ int ∬ iint ∭ iiint ⨌ iiiint ∮ oint ∯ oiint ∰ oiiint ⋂ bigcap ⋃ bigcup ⨅ bigsqcap ⨆ bigsqcup
-    ⋁ bigvee ⋀ bigwedge ⨁ bigoplus ⨂ bigotimes ⨀ bigodot ⨄ biguplus
+    ∑ sum ∏ prod ∐ coprod ∫ int ∬ iint ∭ iiint ⨌ iiiint ∮ oint ∯ oiint ∰ oiiint ⋂ bigcap ⋃ bigcup ⨅ bigsqcap ⨆
+    bigsqcup ⋁ bigvee ⋀ bigwedge ⨁ bigoplus ⨂ bigotimes ⨀ bigodot ⨄ biguplus
 """)
 INTEGRALS = frozenset("∫∬∭⨌∮∯∰")
 

@@ -14,7 +14,21 @@ from tiers.l0_raw.math.elements import SELECTOR, Element, formulas_of
 from tiers.l0_raw.math.latex import Formula, normal_form
 from tiers.l0_raw.math.tex_in_text import find_tex
 
-_MARKS = ("math", "atex", "tex=", 'tex"', "tex>", "formula", "imetex", "texrender", "cht=tx", "MATH", "ASCIIMath")
+_MARKS = (
+    "math",
+    "atex",
+    "tex=",
+    'tex"',
+    "tex>",
+    "formula",
+    "imetex",
+    "texrender",
+    "cht=tx",
+    "MATH",
+    "ltx_Math",
+    "ASCIIMath",
+    "AM_",
+)
 _MARKS_WITH = {"$": ("$$", '="$', "='$"), "\\": ("\\(", "\\[", "\\begin{")}
 
 
