@@ -30,36 +30,27 @@ _TEX_CLASSES = (
     "mwe-math-fallback-source-inline", "mwe-math-fallback-source-display", "filter_mathjaxloader_equation",
     "katex-error", "inline-formula", "display-formula",
 )  # fmt: skip
-_TEX_TAGS = (
-    "tex", "latex", "x-tex", "x-latex", "tex-math", "d-math", "math-field", "math-span", "math-div",
-    "math-renderer", "katex-expression", "inline-math", "display-math", "m-math", "asciimath", "mathjax",
-)  # fmt: skip
+_TEX_TAGS = ("tex", "latex", "tex-math", "d-math", "math-field", "math-renderer", "asciimath", "mathjax")
 _TEX_ATTRIBUTES = (
-    "data-latex", "data-tex", "data-formula", "data-katex", "data-math", "data-expr", "data-mathml", "data-asciimath",
+    "data-latex", "data-tex", "data-formula", "data-math", "data-expr", "data-mathml",
 )  # fmt: skip
 _IMAGE_CLASSES = frozenset(
     "latex latexcenter latexdisplay tex math mathimg math-img ltx_Math texrender mwe-math-fallback-image-inline "
     "mwe-math-fallback-image-display mwe-math-fallback-png-inline mwe-math-fallback-png-display ee_img wp-latex "
     "math-inline math-display asciimath mathml formula inline-formula".split()
 )
-_PREFIXES = ("mml", "m", "mathml", "math")
+_PREFIXES = ("mml", "m")
 
 SELECTOR = ", ".join(
     (
-        "math", *(rf"{prefix}\:math" for prefix in _PREFIXES), "alternatives", "mjx-container",
-        'script[type^="math/"]', ".katex", ".katex-display", ".mwe-math-element", ".ltx_equation",
-        ".ltx_equationgroup", "amp-mathml", ".ql-formula",
-        *(f".{name}" for name in _RENDERED),
-        *(f".{name}" for name in _TEX_CLASSES),
+        "math", *(rf"{prefix}\:math" for prefix in _PREFIXES), "alternatives", "mjx-container", "amp-mathml",
         *_TEX_TAGS,
-        *(f"[{name}]" for name in _TEX_ATTRIBUTES),
-        *(f"img.{name}" for name in sorted(_IMAGE_CLASSES)),
-        'img[alt^="$"][alt$="$"]', r'img[alt^="\\"]', 'img[class^="x-ck12"]',
-        'img[src*="latex"]', 'img[src*="tex.cgi"]', 'img[src*="cht=tx"]', 'img[src*="equation?tex="]',
-        'img[src*="/math?"]', 'img[src*="/math/render/"]', 'img[src*="eq.png?"]', "img[eeimg]",
+        'script[type^="math/"]', "img", '[class*="ath"]', '[class*="atex"]', '[class*="mjx"]', '[class*="MJX"]',
+        '[class*="equation"]', '[class*="formula"]', ".tex", *(f"[{name}]" for name in _TEX_ATTRIBUTES),
     )
 )  # fmt: skip
-"""Every element that may be a formula. Some turn out to be none; some lie inside others."""
+"""Every element that may be a formula, and many that aren't: a search by few parts of names is quicker than by many
+names. Some lie inside of others."""
 
 _REMOVED = Formula("")
 """Stands for an element that only shows what another one is the source of."""
@@ -250,7 +241,7 @@ def _tex_element(element: Element) -> Formula | None:
     if tag in ("asciimath", "mathjax"):
         delimited = text.strip().strip("#`")
         return normal_form(latex_of_asciimath(delimited)) if tag == "asciimath" or "#" in text else normal_form(text)
-    return normal_form(text, _says_display(element) or tag in ("math-div", "display-math") or _is_shown(element))
+    return normal_form(text, _says_display(element) or _is_shown(element))
 
 
 def _amp_math(element: Element) -> Formula | None:
@@ -314,8 +305,6 @@ def _by_attribute(element: Element) -> Formula | None:
             continue
         if name == "data-mathml" or "<math" in value or "«math" in value:
             formula = _of_mathml_text(value, _says_display(element))
-        elif name == "data-asciimath":
-            formula = normal_form(latex_of_asciimath(value))
         elif not (looks_like_latex(value) or _is_delimited(value)):
             continue
         else:

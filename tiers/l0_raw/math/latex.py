@@ -94,7 +94,7 @@ def _without_comments(latex: str) -> str:
             continue
         pieces.append(latex[done : match.start()])
         if match.start() < last_line_end:
-            at = latex.index("\n", at) + 1
+            at = latex.index("\n", at)  # which parts a command before it from letters after it
         elif latex[max(0, match.start() - 2) : match.start()].rstrip(" ")[-1:].isdigit():
             pieces.append(r"\%")
         done = at

@@ -51,12 +51,16 @@ def write_formulas(tree: HTMLTree) -> int:
     """
     writer = _Writer(tree)
     writer.write_elements()
-    writer.write_text(_TEX_MARKS, partial(find_tex, trusted=_loads(tree, _TEX_RENDERERS)))
-    if _loads(tree, _ASCIIMATH_RENDERERS):
-        writer.write_text(("`",), _find_asciimath)
+    writer.write_text(_TEX_MARKS, lambda: partial(find_tex, trusted=_loads(tree, _TEX_RENDERERS)))
+    writer.write_text(("`",), lambda: _find_asciimath if _loads(tree, _ASCIIMATH_RENDERERS) else None)
     return writer.finish()
 
 
+MAX_AROUND = 32
+"""In how many elements that look like formulas and are none one is still searched, so that the time stays linear."""
+
+_SMALL = frozenset(("math", "mml:math", "m:math", "script", "img"))
+_Find = Callable[[str], Iterable[tuple[int, int, Formula]]]
 _TEX_MARKS = ("\\(", "\\[", "\\begin{", "$$")
 _TEX_RENDERERS = re.compile(r"mathjax|katex", re.IGNORECASE)
 _ASCIIMATH_RENDERERS = re.compile(r"asciimath|AM_", re.IGNORECASE)
@@ -96,16 +100,28 @@ class _Writer:
     def write_elements(self) -> None:
         """Elements in their order: one inside of an element that was replaced is passed over."""
         replaced: Element | None = None
+        around: list[Element] = []  # candidates that turned out to be no formulas, each inside of the one before
         for element in _root(self._tree).query_selector_all(SELECTOR).values():
             if replaced is not None and replaced.contains(element):
                 continue
+            while around and not around[-1].contains(element):
+                around.pop()
+            if len(around) > MAX_AROUND and element.tag not in _SMALL:
+                continue
             formulas = formulas_of(element)
-            if formulas is not None:
+            if formulas is None:
+                around.append(element)
+            else:
                 element.replace_with(*(self._node(formula) for formula in formulas))
                 replaced = element
 
-    def write_text(self, marks: Iterable[str], find: Callable[[str], Iterable[tuple[int, int, Formula]]]) -> None:
-        """Formulas in running text, which holds one of `marks`; line breaks and comments do not end a text."""
+    def write_text(self, marks: Iterable[str], choose: Callable[[], _Find | None]) -> None:
+        """Formulas in running text, if it holds one of `marks`; line breaks and comments do not end a text."""
+        text = _root(self._tree).document_element.text_content
+        marks = [mark for mark in marks if mark in text]
+        find = choose() if marks else None
+        if find is None:
+            return
         escaped = (mark.replace("\\", "\\\\") for mark in marks)
         selector = ", ".join(f':lexbor-contains("{mark}")' for mark in escaped)
         for parent in _root(self._tree).query_selector_all(selector).values():
@@ -115,7 +131,7 @@ class _Writer:
                 if in_text:
                     self._write_run(list(nodes), find)
 
-    def _write_run(self, nodes: list[Element], find: Callable[[str], Iterable[tuple[int, int, Formula]]]) -> None:
+    def _write_run(self, nodes: list[Element], find: _Find) -> None:
         texts = [_text_of(node) for node in nodes]
         found = list(find("".join(texts)))
         if not found:
