@@ -5,6 +5,19 @@ import pytest
 
 from pipelines.recipe import load_recipe
 from tiers.errors import RecipeError
+from tiers.l1_filtered.measures import WordMemory
+from tiers.l1_filtered.quality_rules import QualityRules
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+DERIVATION = r"""Completing the square solves every quadratic equation. We start with the general form
+and divide by the leading coefficient, which we assume to be different from zero:
+$$x^2 + \frac{b}{a} x + \frac{c}{a} = 0$$
+Half of the coefficient of $x$ is $\frac{b}{2a}$. Adding its square to both sides makes the left
+side a square:
+$$\left(x + \frac{b}{2a}\right)^2 = \frac{b^2 - 4ac}{4a^2}$$
+Taking roots of both sides, and moving the constant to the right, we have the two solutions that were to be found:
+$$x = \frac{-b \pm \sqrt{b^2 - 4ac}}{2a}$$
+They are real if $b^2 \geq 4ac$, and equal to each other if $b^2 = 4ac$."""
 
 
 def test_a_recipe_holds_frozen_stages(write_recipe: Callable[..., Path]) -> None:
@@ -49,3 +62,15 @@ def test_the_recipe_for_web_pages_drops_by_url_before_it_extracts() -> None:
     recipe = load_recipe(Path(__file__).resolve().parents[2] / "configs" / "web.yaml")
     assert [stage.name for stage in recipe.l0] == ["url_filter", "extract_html"]
     assert [stage.name for stage in recipe.l1] == ["language", "quality_rules", "exact_duplicates", "near_duplicates"]
+
+
+@pytest.mark.parametrize("name", ["quickstart", "cluster", "web", "math"])
+def test_the_recipes_that_come_with_it_are_valid(name: str) -> None:
+    assert load_recipe(CONFIGS / f"{name}.yaml").l1
+
+
+def test_the_recipe_for_formulas_keeps_what_the_published_rules_drop() -> None:
+    recipe = load_recipe(CONFIGS / "math.yaml")
+    (rules,) = (stage for stage in recipe.l1 if isinstance(stage, QualityRules))
+    assert QualityRules().judge(DERIVATION, WordMemory())[0] is not None
+    assert rules.judge(DERIVATION, WordMemory()) == (None, DERIVATION)

@@ -329,7 +329,7 @@ def _accented(base: Part, mark: Part, otherwise: str, accents: dict[str, str], c
     """`base` with an accent, with a brace's label, or else with something set above or below it."""
     command = accents.get(mark.text.strip()) if mark.tag == "mo" or mark.text in ("¯", "‾", "_") else None
     if command is not None:
-        if otherwise == "overset" and (len(base.text) > 1 or not base.text):
+        if otherwise == "overset" and (len(base.text) != 1 or base.tag not in _TOKEN_ELEMENTS):
             command = symbols.WIDE_ACCENTS.get(command, command)
         return Part("accent", latex=rf"\{command}{{{base.latex}}}", tall=base.tall, kind="ord", style="")
     if base.tag == "accent" and base.latex.startswith((r"\underb", r"\overb", r"\underp", r"\overp")):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from resiliparse.parse.html import HTMLTree
 
 from tiers.l0_raw.math.asciimath import latex_of_asciimath
@@ -14,29 +16,22 @@ from tiers.l0_raw.math.elements import SELECTOR, Element, formulas_of
 from tiers.l0_raw.math.latex import Formula, normal_form
 from tiers.l0_raw.math.tex_in_text import find_tex
 
+# What no formula is without: a part of a name or an address, or a delimiter.
 _MARKS = (
-    "math",
-    "atex",
-    "tex=",
-    'tex"',
-    "tex>",
-    "formula",
-    "imetex",
-    "texrender",
-    "cht=tx",
-    "MATH",
-    "ltx_Math",
-    "ASCIIMath",
-    "AM_",
+    r"math|MATH|[ak]tex|tex[\"=>]|\"tex |formula[\"=]|imetex|texrender|cht=tx|ltx_Math|ASCIIMath|AM_"
+    r"|\$\$|=[\"']\$|\\[(\[]|\\begin\{"
 )
-_MARKS_WITH = {"$": ("$$", '="$', "='$"), "\\": ("\\(", "\\[", "\\begin{")}
 
 
 def may_hold_formulas(html: str) -> bool:
-    """Whether a page could hold formulas, by a few searches in its markup."""
-    if any(mark in html for mark in _MARKS):
+    """Whether a page could hold formulas: never false for one that does.
+
+    One pass of RE2 (through Arrow), a quarter of the time that as many searches for single marks take.
+    """
+    try:
+        return bool(pc.match_substring_regex(pa.array([html], pa.large_string()), _MARKS)[0].as_py())
+    except UnicodeEncodeError:  # lone surrogates, which Arrow holds not
         return True
-    return any(char in html and any(mark in html for mark in marks) for char, marks in _MARKS_WITH.items())
 
 
 def write_formulas(tree: HTMLTree) -> int:
@@ -51,8 +46,12 @@ def write_formulas(tree: HTMLTree) -> int:
     """
     writer = _Writer(tree)
     writer.write_elements()
-    writer.write_text(_TEX_MARKS, lambda: partial(find_tex, trusted=_loads(tree, _TEX_RENDERERS)))
-    writer.write_text(("`",), lambda: _find_asciimath if _loads(tree, _ASCIIMATH_RENDERERS) else None)
+    text = _root(tree).document_element.text_content
+    writer.write_text(
+        [mark for mark in _TEX_MARKS if mark in text], lambda: partial(find_tex, trusted=_loads(tree, _TEX_RENDERERS))
+    )
+    if "`" in text:
+        writer.write_text(("`",), lambda: _find_asciimath if _loads(tree, _ASCIIMATH_RENDERERS) else None)
     return writer.finish()
 
 
@@ -62,8 +61,8 @@ MAX_AROUND = 32
 _SMALL = frozenset(("math", "mml:math", "m:math", "script", "img"))
 _Find = Callable[[str], Iterable[tuple[int, int, Formula]]]
 _TEX_MARKS = ("\\(", "\\[", "\\begin{", "$$")
-_TEX_RENDERERS = re.compile(r"mathjax|katex", re.IGNORECASE)
-_ASCIIMATH_RENDERERS = re.compile(r"asciimath|AM_", re.IGNORECASE)
+_TEX_RENDERERS = ("MathJax", "mathjax", "katex", "KaTeX")
+_ASCIIMATH_RENDERERS = ("ASCIIMath", "AsciiMath", "asciimath", "AM_")
 _ASCIIMATH = re.compile(r"(?<!\\)`([^`]{1,2000})`")
 # What MathJax doesn't look into either.
 _SKIPPED = "script, style, noscript, textarea, pre, code, title, annotation, option, .tex2jax_ignore, .mathjax_ignore"
@@ -75,11 +74,13 @@ def _root(tree: HTMLTree) -> Element:
     return tree.document
 
 
-def _loads(tree: HTMLTree, renderers: re.Pattern[str]) -> bool:
+def _loads(tree: HTMLTree, renderers: Iterable[str]) -> bool:
     """Whether a script of the page names one of `renderers`, in its address or its text."""
     return any(
-        renderers.search(script.get_attribute("src") or "") or renderers.search(script.text_content[:20_000])
+        renderer in text
         for script in _root(tree).query_selector_all("script").values()
+        for text in (script.get_attribute("src") or "", script.text_content)
+        for renderer in renderers
     )
 
 
@@ -116,17 +117,15 @@ class _Writer:
                 replaced = element
 
     def write_text(self, marks: Iterable[str], choose: Callable[[], _Find | None]) -> None:
-        """Formulas in running text, if it holds one of `marks`; line breaks and comments do not end a text."""
-        text = _root(self._tree).document_element.text_content
-        marks = [mark for mark in marks if mark in text]
-        find = choose() if marks else None
+        """Formulas in running text that holds one of `marks`; line breaks and comments do not end a text."""
+        escaped = [mark.replace("\\", "\\\\") for mark in marks]
+        selector = ", ".join(f':lexbor-contains("{mark}")' for mark in escaped)
+        parents = _root(self._tree).query_selector_all(selector).values() if selector else []
+        parents = [parent for parent in parents if parent.closest(_SKIPPED) is None]
+        find = choose() if parents else None
         if find is None:
             return
-        escaped = (mark.replace("\\", "\\\\") for mark in marks)
-        selector = ", ".join(f':lexbor-contains("{mark}")' for mark in escaped)
-        for parent in _root(self._tree).query_selector_all(selector).values():
-            if parent.closest(_SKIPPED) is not None:
-                continue
+        for parent in parents:
             for in_text, nodes in groupby(parent.child_nodes.values(), lambda node: node.tag in _IN_TEXT):
                 if in_text:
                     self._write_run(list(nodes), find)
