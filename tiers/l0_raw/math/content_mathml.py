@@ -210,14 +210,14 @@ def _identifier(part: Part) -> Part:
     if len(text) > 1 and all(char.isalpha() for char in text):
         latex = rf"\{text}" if text in symbols.FUNCTIONS else rf"\mathrm{{{text}}}"
     else:
-        latex = "".join(symbols.symbol(char) for char in text)
+        latex = symbols.spelled(text)
     if part.text and "vector" in part.attributes and latex:
         latex = rf"\mathbf{{{latex}}}"
     return Part("ci", latex=latex + inner, text=text)
 
 
 def _number(part: Part) -> Part:
-    pieces = ["".join(symbols.symbol(char) for char in piece.strip()) for piece in part.text.split(SEPARATOR)]
+    pieces = [symbols.spelled(piece.strip()) for piece in part.text.split(SEPARATOR)]
     if len(pieces) == 2 and "rational" in part.attributes:
         return Part("cn", latex=rf"\frac{{{pieces[0]}}}{{{pieces[1]}}}", tall=True)
     if len(pieces) == 2 and "complex-cartesian" in part.attributes:

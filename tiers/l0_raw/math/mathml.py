@@ -141,7 +141,7 @@ def _identifier(part: Part) -> Part:
     if text.replace(" ", "") in symbols.FUNCTIONS:
         part.latex, part.kind = "\\" + text.replace(" ", ""), "op"
     elif len(text) > 1 and any(char.isalpha() for char in text):
-        inside = "".join(symbols.symbol(char) if char != " " else r"\ " for char in text)
+        inside = symbols.spelled(text)
         return _styled(part, inside, variant if variant not in ("", "mathrm") else "mathrm")
     elif text in symbols.BARS or not text:
         part.latex = symbols.BARS.get(text, "")
@@ -156,7 +156,7 @@ def _identifier(part: Part) -> Part:
 def _number(part: Part) -> Part:
     text = part.text = _characters(part)
     variant = symbols.VARIANTS.get(attribute(part.attributes, "mathvariant"), "")
-    return _styled(part, "".join(symbols.symbol(char) for char in text), "" if variant == "mathrm" else variant)
+    return _styled(part, symbols.spelled(text), "" if variant == "mathrm" else variant)
 
 
 def _operator(part: Part) -> Part:
@@ -191,7 +191,7 @@ def _other_operator(part: Part, text: str) -> Part:
     if len(text) > 1 and text.replace(" ", "").isalpha():
         part.latex, part.kind = rf"\operatorname{{{text}}}", "op"
     else:
-        part.latex = "".join(symbols.symbol(char) if char != " " else r"\ " for char in text)
+        part.latex = symbols.spelled(text)
     return part
 
 

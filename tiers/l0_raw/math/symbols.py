@@ -133,6 +133,7 @@ _STYLES = (
 
 _ESCAPES = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "%": r"\%", "#": r"\#", "&": r"\&",
             "_": r"\_", "^": r"\^{}", "~": r"\~{}"}  # fmt: skip
+_ENDS_IN_COMMAND = re.compile(r"\\[a-zA-Z]+$")
 _SPECIAL = re.compile(r"[\\{}$%#&_^~]")
 
 
@@ -164,6 +165,15 @@ def symbol(char: str) -> str:
     if char == "\\":
         return r"\backslash"
     return r"\wedge" if char == "^" else char
+
+
+def spelled(text: str) -> str:
+    """The LaTeX of characters in turn; a space keeps a command from running into the letter after it."""
+    latex = ""
+    for char in text:
+        piece = r"\ " if char == " " else symbol(char)
+        latex += f" {piece}" if piece[0].isalpha() and _ENDS_IN_COMMAND.search(latex[-40:]) else piece
+    return latex
 
 
 def escape_text(text: str) -> str:
