@@ -1,6 +1,6 @@
 """A served memory under many clients at once: is every reply the answer that the question gets alone?
 
-    python benchmarks/serve.py [--clients 50] [--seconds 120] [--questions 100]
+    python benchmarks/serve.py [--clients 50] [--seconds 120] [--questions 40]
 
 The memory holds sentences of XQuAD's articles 1-24; questions about them are asked by clients that each wait for their
 reply before they ask again, about every second time as a stream. All of it stays on 127.0.0.1 and ends by itself. The
@@ -199,7 +199,8 @@ def measure(folder: Path, questions: list[str], clients: int, seconds: float) ->
         server.end(signal.SIGKILL)
     again = Process(folder)
     try:
-        result["other_after_kill_and_restart"] = sum(alone(again.port, questions)[q] != expected[q] for q in questions)
+        after = alone(again.port, questions)
+        result["other_after_kill_and_restart"] = sum(after[question] != expected[question] for question in questions)
     finally:
         result["exit_status_of_sigterm"] = again.end(signal.SIGTERM)
     return {"clients": clients, "load_seconds": round(took, 1), "seconds_to_start": server.seconds_to_start, **result}
