@@ -12,10 +12,10 @@ import pyarrow as pa
 from tiers.l1_filtered.kernels.cleaning import Edited, LineRules, clean, edit
 from tiers.l1_filtered.kernels.lines import line_quality, repeated_lines, sentences, text_quality
 from tiers.l1_filtered.kernels.runs import repeated_runs
-from tiers.l1_filtered.kernels.text import Codes, Text, decode, encode
+from tiers.l1_filtered.kernels.text import Characters, Text, decode, encode
 from tiers.l1_filtered.kernels.words import Words, split_words
 from tiers.l1_filtered.rules import C4, GopherRepetition
-from tiers.l1_filtered.words import character_classes, hash_set, special_chunks
+from tiers.l1_filtered.words import characters, entries, special_chunks
 
 if TYPE_CHECKING:
     from tiers.l1_filtered.quality_rules import QualityRules
@@ -46,12 +46,12 @@ class Measuring:
 
     def __init__(self, stage: QualityRules) -> None:
         self._stage = stage
-        self._classes, self._special = character_classes(stage.unspaced == "characters"), special_chunks()
-        self._stop_words = hash_set(stage.gopher_quality.stop_words if stage.gopher_quality else ())
+        self._characters, self._special = characters(stage.unspaced == "characters"), special_chunks()
+        self._stop_words = entries(stage.gopher_quality.stop_words if stage.gopher_quality else ())
 
     def __call__(self, texts: pa.ChunkedArray) -> pa.Table:
         """One row of signals for each text."""
-        figures = [np.hstack(self._measure(batch)) for batch in _batches(texts, self._classes)]
+        figures = [np.hstack(self._measure(batch)) for batch in _batches(texts, self._characters)]
         columns = np.concatenate(figures) if figures else np.empty((0, len(self._stage.signals)))
         arrays = [
             pa.array(column, from_pandas=True).cast(field.type)
@@ -108,22 +108,22 @@ def edited(texts: pa.ChunkedArray, family: C4, unspaced: bool) -> Edits:
     """What C4 leaves of texts."""
     chunks: list[pa.Array] = []
     details: list[str | None] = []
-    for batch in _batches(texts, character_classes(unspaced)):
+    for batch in _batches(texts, characters(unspaced)):
         left = edit(batch, line_rules(family))
         data, offsets = encode(left.text)
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
-        chunks.append(pa.Array.from_buffers(pa.large_string(), len(left.cut), buffers))
+        chunks.append(pa.Array.from_buffers(pa.large_string(), len(left.lines), buffers))
         details += _details(batch, left)
     return Edits(pa.chunked_array(chunks, pa.large_string()), details)
 
 
 def _details(before: Text, after: Edited) -> Iterator[str | None]:
     sizes = (np.diff(text.bounds).tolist() for text in (before, after.text))
-    for cut, (first, last), size, left in zip(after.cut.tolist(), after.lines.tolist(), *sizes, strict=True):
+    for (first, last, cut), size, left in zip(after.lines.tolist(), *sizes, strict=True):
         yield f"{first - last} of {first} lines, {size - left} of {size} characters" if cut else None
 
 
-def _batches(texts: pa.ChunkedArray, classes: Codes) -> Iterator[Text]:
+def _batches(texts: pa.ChunkedArray, table: Characters) -> Iterator[Text]:
     """Texts as the kernels see them, in order, about `_BATCH` bytes at a time."""
     for chunk in texts.cast(pa.large_string()).chunks:
         _, offsets_buffer, data_buffer = chunk.buffers()
@@ -134,5 +134,5 @@ def _batches(texts: pa.ChunkedArray, classes: Codes) -> Iterator[Text]:
         first = 0
         while first < len(chunk):
             last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _BATCH, "right")) - 1)
-            yield decode(data, offsets[first : last + 1], classes)
+            yield decode(data, offsets[first : last + 1], table)
             first = last

@@ -18,8 +18,8 @@ from itertools import pairwise, product
 import numpy as np
 
 from tiers.l1_filtered.kernels import text as kinds
-from tiers.l1_filtered.kernels.text import Codes, Hashes, Text, hash_codes, slot_of
-from tiers.l1_filtered.kernels.words import Special, split_words
+from tiers.l1_filtered.kernels.text import Characters, Hashes, Text, put_entries
+from tiers.l1_filtered.kernels.words import UNIT, split_words
 
 SENTENCE_ENDS = frozenset(
     "!.?։؟۔܀܁܂߹।॥၊။።፧፨᙮᜵᜶᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᰻᰼᱾᱿‼‽⁇⁈⁉⸮⸼꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗！．？｡。"
@@ -146,69 +146,67 @@ def _special() -> dict[str, tuple[str, ...]]:
     return special
 
 
-def code_points(texts: Sequence[str], classes: Codes) -> Text:
+def text_of(texts: Sequence[str], table: Characters) -> Text:
     """`texts` as the kernels see them."""
-    codes = np.array([ord(character) for character in "".join(texts)], np.uint32)
-    return Text(codes, classes[codes], np.cumsum([0, *map(len, texts)]))
+    codes = np.array([ord(character) for character in "".join(texts)], np.int64)
+    return Text(table[codes], np.cumsum([0, *map(len, texts)]))
 
 
-def hash_set(texts: Sequence[str]) -> Hashes:
-    """The hashes of `texts` with open addressing, at most half full."""
-    slots = np.zeros(1 << (2 * len(texts)).bit_length(), np.uint64)
-    for hashed in _hashes(texts):
-        slots[slot_of(slots, hashed)] = hashed
-    return slots
+def entries(texts: Sequence[str]) -> Hashes:
+    """Entries of `texts` [slots, (hash, 1)]."""
+    made = _no_entries(len(texts))
+    put_entries(made, text_of(texts, characters()), np.ones(len(texts), np.uint64), np.uint64(0))
+    return made
 
 
-def _hashes(texts: Sequence[str]) -> Hashes:
-    text = code_points(texts, character_classes())
-    return np.array([hash_codes(text.codes, begin, end) for begin, end in pairwise(text.bounds.tolist())], np.uint64)
+def _no_entries(most: int) -> Hashes:
+    return np.zeros((1 << (2 * most).bit_length(), 2), np.uint64)
 
 
-def _masks(lengths: Iterable[Sequence[int]]) -> Codes:
+def _masks(lengths: Iterable[Sequence[int]]) -> Hashes:
     """Where words of these lengths begin in their chunks, as bits [chunks]."""
-    return np.array([sum(1 << start for start in np.cumsum([0, *each[:-1]]).tolist()) for each in lengths], np.uint32)
+    return np.array([sum(1 << start for start in np.cumsum([0, *each[:-1]]).tolist()) for each in lengths], np.uint64)
 
 
 @lru_cache(maxsize=1)
-def special_chunks() -> Special:
-    """Special chunks and units, for the kernels."""
-    chunks = list(_special())
-    hashes = hash_set(chunks)
-    slots = [slot_of(hashes, hashed) for hashed in _hashes(chunks)]
-    starts, runs = np.zeros(len(hashes), np.uint32), np.zeros(len(hashes), np.uint32)
-    units = hash_set([*_UNITS.split(), *_CURRENCIES, *_DOLLARS])
-    ruled = split_words(code_points(chunks, character_classes()), Special(hash_set([]), starts, runs, units))
-    starts[slots] = _masks([list(map(len, words)) for words in _special().values()])
-    runs[slots] = _masks([each.tolist() for each in np.split(ruled.lengths, ruled.bounds[1:-1])])
-    return Special(hashes, starts, runs, units)
+def special_chunks() -> Hashes:
+    """The entries of special chunks and of units, for the kernels."""
+    units = [*_UNITS.split(), *_CURRENCIES, *_DOLLARS]
+    chunks = text_of(list(_special()), characters())
+    made = _no_entries(len(units) + len(_special()))
+    put_entries(made, text_of(units, characters()), np.zeros(len(units), np.uint64), UNIT)
+    ruled = split_words(chunks, made)
+    runs = _masks([lengths.tolist() for lengths in np.split(ruled.lengths, ruled.bounds[1:-1])])
+    starts = _masks([list(map(len, words)) for words in _special().values()])
+    put_entries(made, chunks, starts | runs << np.uint64(32), np.uint64(0))
+    return made
 
 
 @lru_cache(maxsize=2)
-def character_classes(unspaced: bool = False) -> Codes:
-    """The classes of every code point, as bits.
+def characters(unspaced: bool = False) -> Characters:
+    """The character of every code point: itself and its classes.
 
     Args:
         unspaced: Whether characters of scripts without spaces between words are words of their own.
     """
-    characters = np.arange(0x110000, dtype=np.uint32).view("U1")
-    classes = np.zeros(len(characters), np.uint32)
+    table = np.arange(0x110000)
+    alone = table.astype(np.uint32).view("U1")
     for bit, holds in (
         (kinds.SPACE, np.strings.isspace),
         (kinds.LETTER, np.strings.isalpha),
         (kinds.ALPHANUMERIC, np.strings.isalnum),
         (kinds.DECIMAL, np.strings.isdecimal),
     ):
-        classes[holds(characters)] |= bit
+        table[holds(alone)] |= bit
     for code, category in enumerate(map(unicodedata.category, map(chr, range(_CATEGORIZED)))):
-        classes[code] |= _BITS_OF_CATEGORY.get(category, _BITS_OF_CATEGORY.get(category[0], 0))
+        table[code] |= _BITS_OF_CATEGORY.get(category, _BITS_OF_CATEGORY.get(category[0], 0))
     for bit, members in _members().items():
-        classes[np.array([ord(member) for member in members])] |= bit
+        table[np.array([ord(member) for member in members])] |= bit
     for first, last in (("0", "9"), ("A", "Z"), ("a", "z"), ("\u00a1", "\uffff")):
-        classes[ord(first) : ord(last) + 1] |= kinds.HOST
+        table[ord(first) : ord(last) + 1] |= kinds.HOST
     for first, last in _UNSPACED if unspaced else ():
-        classes[ord(first) : ord(last) + 1] |= kinds.UNSPACED
-    return classes
+        table[ord(first) : ord(last) + 1] |= kinds.UNSPACED
+    return table
 
 
 def _members() -> dict[int, Iterable[str]]:
@@ -230,9 +228,9 @@ def _members() -> dict[int, Iterable[str]]:
     }
 
 
-def split(texts: Sequence[str]) -> list[list[str]]:
+def split(texts: Sequence[str], unspaced: bool = False) -> list[list[str]]:
     """The words of each of `texts`, in order, without white space."""
-    words = split_words(code_points(texts, character_classes()), special_chunks())
+    words = split_words(text_of(texts, characters(unspaced)), special_chunks())
     found = []
     for text, lengths in zip(texts, np.split(words.lengths, words.bounds[1:-1]), strict=True):
         letters, ends = "".join(text.split()), np.cumsum(lengths).tolist()

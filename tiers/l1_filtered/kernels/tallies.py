@@ -1,59 +1,50 @@
-"""Kernels that count hashes in a table with open addressing, which is emptied in no time."""
+"""Functions of kernels that count hashes in a table with open addressing, which is emptied in no time.
+
+A tally is an array [1 + slots, 3]: of each slot a hash, how often it was counted, and the round in which it was; slots
+of earlier rounds are free. The first row holds the present round, and the number of slots that it uses, less one.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from tiers.l1_filtered.kernels.text import Counts, Hashes, compiled
+from tiers.l1_filtered.kernels.text import Counts, inlined
 
 _HALF = np.uint64(32)
+Tally = Counts
 
 
-class Tally(NamedTuple):
-    """Attributes:
-    hashes: What is counted [slots].
-    counts: How often [slots].
-    rounds: In which round a slot was taken; those of earlier rounds are free [slots].
-    present: The present round, and the slots that it uses, less one [2].
-    """
-
-    hashes: Hashes
-    counts: Counts
-    rounds: Counts
-    present: Counts
+@inlined
+def _slots(most: int) -> int:
+    """Slots for so many hashes, at most half of them taken: a power of two."""
+    slots = 4
+    while slots < 2 * most:
+        slots *= 2
+    return slots
 
 
-@compiled
+@inlined
 def new_tally(most: int) -> Tally:
     """A tally for at most so many hashes at a time."""
-    slots = 4
-    while slots < 2 * most:
-        slots *= 2
-    return Tally(
-        np.empty(slots, np.uint64), np.empty(slots, np.int64), np.zeros(slots, np.int64), np.zeros(2, np.int64)
-    )
+    return np.zeros((1 + _slots(most), 3), np.int64)
 
 
-@compiled
+@inlined
 def empty_tally(tally: Tally, most: int) -> None:
     """Forgets all counts, and gets ready for at most so many hashes."""
-    slots = 4
-    while slots < 2 * most:
-        slots *= 2
-    tally.present[0] += 1
-    tally.present[1] = slots - 1
+    tally[0, 0] += 1
+    tally[0, 1] = _slots(most) - 1
 
 
-@compiled
+@inlined
 def count_in(tally: Tally, hashed: np.uint64) -> int:
     """Counts a hash once more and gives its slot."""
-    slot = int(np.int64(hashed >> _HALF)) & int(tally.present[1])
-    while tally.rounds[slot] == tally.present[0]:
-        if tally.hashes[slot] == hashed:
-            tally.counts[slot] += 1
+    key, mask = np.int64(hashed), int(tally[0, 1])
+    slot = 1 + (int(np.int64(hashed >> _HALF)) & mask)
+    while tally[slot, 2] == tally[0, 0]:
+        if tally[slot, 0] == key:
+            tally[slot, 1] += 1
             return slot
-        slot = (slot + 1) & int(tally.present[1])
-    tally.hashes[slot], tally.counts[slot], tally.rounds[slot] = hashed, 1, tally.present[0]
+        slot = 1 + (slot & mask)
+    tally[slot, 0], tally[slot, 1], tally[slot, 2] = key, 1, tally[0, 0]
     return slot

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tiers.l1_filtered.kernels.addresses import is_address
 from tiers.l1_filtered.kernels.text import (
     ALPHANUMERIC,
+    CODE,
     DECIMAL,
     DIGIT,
     HEAD,
@@ -31,291 +32,293 @@ from tiers.l1_filtered.kernels.text import (
     SYMBOL,
     UNSPACED,
     UPPER,
-    Codes,
+    Characters,
     Counts,
     Hashes,
     Text,
     compiled,
-    hash_codes,
+    hash_text,
+    inlined,
     slot_of,
 )
 
 LONGEST_SPECIAL = 16
 _LONGEST_JOINED = 64
 _LONGEST_UNIT = 5
+_HALF, _ONE = np.uint64(32), np.uint64(1)
+
+UNIT = np.uint64(0x5851F42D4C957F2D)
+"""Makes another hash of a chunk: that of what stands apart behind a digit."""
+_PERIOD, _COMMA, _PLUS, _HYPHEN, _ASTERISK, _CARET = map(ord, ".,+-*^")
+_ELLIPSIS, _EM_DASH, _DEGREE, _DOLLAR, _APOSTROPHE, _CURLY_APOSTROPHE = map(ord, "…—°$'’")
+_A, _C, _F, _K, _S, _U, _SMALL_S = map(ord, "ACFKSUs")
 
 
 class Words(NamedTuple):
     """Attributes:
     hashes: One for each word [words].
     lengths: In characters [words].
-    kinds: LETTER, SYMBOL, PUNCTUATION and SENTENCE_END [words].
+    kinds: LETTER if it has one, SYMBOL and PUNCTUATION if all is, SENTENCE_END if it is one such mark [words].
     bounds: Where the words of each text begin, and the end of the last [texts + 1].
     """
 
     hashes: Hashes
     lengths: Counts
-    kinds: Codes
+    kinds: Counts
     bounds: Counts
 
 
-class Special(NamedTuple):
-    """Chunks whose words no rule finds, and units of measure; sets of hashes with open addressing, 0 for no entry.
+@compiled
+def split_words(text: Text, special: Hashes) -> Words:
+    """The words of texts.
 
-    Attributes:
-        hashes: Of the chunks [slots].
-        starts: Where words begin in a chunk, as bits [slots].
-        runs: Where they would by the rules alone [slots].
-        units: Hashes of what stands apart behind a digit [slots].
+    Args:
+        text: The texts.
+        special: Entries of special chunks, whose words no rule finds, with where words begin in them, as bits, and in
+            the upper half where they would by the rules alone; of units, with 0.
     """
-
-    hashes: Hashes
-    starts: Codes
-    runs: Codes
-    units: Hashes
-
-
-@compiled
-def split_words(text: Text, special: Special) -> Words:
-    """The words of texts."""
-    size = len(text.codes)
-    words = Words(np.empty(size, np.uint64), np.empty(size, np.int64), np.empty(size, np.uint32), text.bounds.copy())
-    starts, joined = np.zeros(size + 1, np.bool_), np.empty(_LONGEST_JOINED + 1, np.int64)
-    count = 0
-    for number in range(len(text.bounds) - 1):
-        begin, end = text.bounds[number], text.bounds[number + 1]
-        words.bounds[number] = count
-        for at in range(begin, end + 1):
-            if at == end or text.classes[at] & SPACE:
-                if begin < at:
-                    _mark_words(text, begin, at, special, starts, joined)
-                    count = _put_words(text, begin, at, starts, words, count)
-                begin = at + 1
-    words.bounds[-1] = count
-    return Words(words.hashes[:count], words.lengths[:count], words.kinds[:count], words.bounds)
+    characters, bounds, size = text.characters, text.bounds, len(text.characters)
+    hashes, lengths, kinds = np.empty(size, np.uint64), np.empty(size, np.int64), np.empty(size, np.int64)
+    starts, scratch = np.zeros(size + 1, np.bool_), np.empty(_LONGEST_JOINED + 1, np.int64)
+    words, of_texts = 0, np.zeros(len(bounds), np.int64)
+    for number in range(len(bounds) - 1):
+        at, end = bounds[number], bounds[number + 1]
+        while at < end:
+            begin, at = at, _chunk_end(characters, at, end)
+            if begin < at:
+                _mark_words(characters, begin, at, special, starts, scratch)
+                word = begin
+                for place in range(begin + 1, at + 1):
+                    if place == at or starts[place]:
+                        hashes[words] = hash_text(characters, word, place)
+                        lengths[words], kinds[words] = place - word, _kind(characters, word, place)
+                        word = place
+                        words += 1
+            at += 1
+        of_texts[number + 1] = words
+    return Words(hashes[:words], lengths[:words], kinds[:words], of_texts)
 
 
-@compiled
-def _put_words(text: Text, begin: int, end: int, starts: npt.NDArray[np.bool_], words: Words, count: int) -> int:
-    """Appends the words of a chunk, from where they start, and gives the new number of words."""
-    word = begin
-    for at in range(begin + 1, end + 1):
-        if at == end or starts[at]:
-            words.hashes[count] = hash_codes(text.codes, word, at)
-            words.lengths[count] = at - word
-            words.kinds[count] = _kind(text.classes, word, at)
-            word = at
-            count += 1
-    return count
+@inlined
+def _chunk_end(text: Characters, at: int, end: int) -> int:
+    """Where the chunk at a place ends."""
+    while at < end and not text[at] & SPACE:
+        at += 1
+    return at
 
 
-@compiled
-def _kind(classes: Codes, begin: int, end: int) -> np.uint32:
-    """The kind of the word classes[begin:end]."""
-    every, some = np.uint32(SYMBOL | PUNCTUATION | SENTENCE_END), np.uint32(0)
-    for at in range(begin, end):
-        every &= classes[at]
-        some |= classes[at]
-    if end - begin > 1:
-        every &= np.uint32(SYMBOL | PUNCTUATION)
-    return every | (some & np.uint32(LETTER))
+@inlined
+def _kind(text: Characters, begin: int, end: int) -> int:
+    """The kind of the word text[begin:end]."""
+    every, some = text[begin], text[begin]
+    for at in range(begin + 1, end):
+        every &= text[at] & ~SENTENCE_END
+        some |= text[at]
+    return int(every & (SYMBOL | PUNCTUATION | SENTENCE_END) | some & LETTER)
 
 
-@compiled
+@inlined
 def _mark_words(
-    text: Text, begin: int, end: int, special: Special, starts: npt.NDArray[np.bool_], joined: Counts
+    text: Characters, begin: int, end: int, special: Hashes, starts: npt.NDArray[np.bool_], scratch: Counts
 ) -> None:
     """Marks where words start within a chunk; it has no marks yet."""
-    letters = np.uint32(LETTER)
-    for at in range(begin, end):
-        letters &= text.classes[at]
-    if not _mark_special(text.codes, begin, end, special, starts) and not letters:
+    every, some = text[begin], text[begin]
+    for at in range(begin + 1, end):
+        every &= text[at]
+        some |= text[at]
+    slot = _special_slot(text, begin, end, special)
+    if slot >= 0:
+        _mark_special(text, begin, end, special[slot, 1], starts)
+    elif not every & LETTER:
         _mark_by_rules(text, begin, end, special, starts)
-        _join_special(text, begin, end, special, starts, joined)
-    for at in range(begin, end):
-        if text.classes[at] & UNSPACED:
-            starts[at] = starts[at + 1] = True
+        _join_special(text, begin, end, special, starts, scratch)
+    if some & UNSPACED:
+        for at in range(begin, end):
+            if text[at] & UNSPACED:
+                starts[at] = starts[at + 1] = True
 
 
-@compiled
-def _special_slot(codes: Codes, begin: int, end: int, special: Special) -> int:
-    """The slot of the special chunk that codes[begin:end] is, or -1."""
+@inlined
+def _special_slot(text: Characters, begin: int, end: int, special: Hashes) -> int:
+    """The slot of the special chunk that text[begin:end] is, or -1."""
     if begin == end or end - begin > LONGEST_SPECIAL:
         return -1
-    slot = slot_of(special.hashes, hash_codes(codes, begin, end))
-    return slot if special.hashes[slot] else -1
+    slot = slot_of(special, hash_text(text, begin, end))
+    return slot if special[slot, 1] else -1
+
+
+@inlined
+def _mark_special(text: Characters, begin: int, end: int, words: np.uint64, starts: npt.NDArray[np.bool_]) -> None:
+    """Marks the words of a special chunk."""
+    for at in range(begin, end):
+        starts[at] = words >> np.uint64(at - begin) & _ONE
 
 
 @compiled
-def _mark_special(codes: Codes, begin: int, end: int, special: Special, starts: npt.NDArray[np.bool_]) -> bool:
-    """Marks the words of codes[begin:end] if it is special, and tells whether it is."""
-    slot = _special_slot(codes, begin, end, special)
-    if slot >= 0:
-        for at in range(begin, end):
-            starts[at] = special.starts[slot] >> np.uint32(at - begin) & np.uint32(1)
-    return slot >= 0
-
-
-@compiled
-def _mark_by_rules(text: Text, begin: int, end: int, special: Special, starts: npt.NDArray[np.bool_]) -> None:
+def _mark_by_rules(text: Characters, begin: int, end: int, special: Hashes, starts: npt.NDArray[np.bool_]) -> None:
     """Takes prefixes and suffixes off a chunk until what is left is special or has none, and splits that inside."""
-    while begin < end and _special_slot(text.codes, begin, end, special) < 0:
+    slot = -1
+    while begin < end and slot < 0:
         prefix = _prefix(text, begin, end)
         begin += prefix
         starts[begin] = True
-        if prefix and _special_slot(text.codes, begin, end, special) >= 0:
+        slot = _special_slot(text, begin, end, special) if prefix else -1
+        if slot >= 0:
             break
         suffix = _suffix(text, begin, end, special)
         end -= suffix
         starts[end] = True
         if not prefix and not suffix:
             break
-    if begin < end and not _mark_special(text.codes, begin, end, special, starts):
+        slot = _special_slot(text, begin, end, special)
+    if slot >= 0:
+        _mark_special(text, begin, end, special[slot, 1], starts)
+    else:
         _mark_inside(text, begin, end, starts)
 
 
-@compiled
-def _dots(codes: Codes, at: int, end: int, step: int) -> int:
+@inlined
+def _dots(text: Characters, at: int, end: int, step: int) -> int:
     """How many periods follow each other from a place, forwards (1) or backwards (-1)."""
     count = 0
-    while at != end and codes[at] == ord("."):
+    while at != end and text[at] & CODE == _PERIOD:
         at += step
         count += 1
     return count
 
 
-@compiled
-def _prefix(text: Text, begin: int, end: int) -> int:
+@inlined
+def _prefix(text: Characters, begin: int, end: int) -> int:
     """The length of what stands apart before the words of a chunk; 0 if nothing does."""
-    first = text.codes[begin]
-    second = text.codes[begin + 1] if begin + 1 < end else np.uint32(0)
-    if first == ord("."):
-        dots = _dots(text.codes, begin, end, 1)
+    first = text[begin] & CODE
+    second = text[begin + 1] & CODE if begin + 1 < end else 0
+    if first == _PERIOD:
+        dots = _dots(text, begin, end, 1)
         return dots if dots > 1 else 0
-    if first == ord("+"):
-        return 0 if begin + 1 < end and text.classes[begin + 1] & DECIMAL else 1
-    if text.classes[begin] & PREFIX:
-        return 2 if first == ord("…") and second == ord("…") else 1
-    if second == ord("$") and (first == ord("A") or first == ord("C")):
+    if first == _PLUS:
+        return 0 if begin + 1 < end and text[begin + 1] & DECIMAL else 1
+    if text[begin] & PREFIX:
+        return 2 if first == _ELLIPSIS and second == _ELLIPSIS else 1
+    if second == _DOLLAR and (first == _A or first == _C):
         return 2
-    dollars = begin + 2 < end and text.codes[begin + 2] == ord("$")
-    return 3 if dollars and first == ord("U") and second == ord("S") else 0
+    dollars = begin + 2 < end and text[begin + 2] & CODE == _DOLLAR
+    return 3 if dollars and first == _U and second == _S else 0
 
 
-@compiled
-def _suffix(text: Text, begin: int, end: int, special: Special) -> int:
+@inlined
+def _suffix(text: Characters, begin: int, end: int, special: Hashes) -> int:
     """The length of what stands apart behind the words of text[begin:end]; 0 if nothing does."""
     if begin == end:
         return 0
-    last = text.codes[end - 1]
-    before = text.codes[end - 2] if end - begin > 1 else np.uint32(0)
-    if last == ord(".") and before == ord("."):
-        return _dots(text.codes, end - 1, begin - 1, -1)
+    last = text[end - 1] & CODE
+    before = text[end - 2] & CODE if end - begin > 1 else 0
+    if last == _PERIOD and before == _PERIOD:
+        return _dots(text, end - 1, begin - 1, -1)
     unit = _unit(text, begin, end, special)
     if unit > 1:
         return unit
-    if (last == ord("…") and before == ord("…")) or (
-        (last == ord("s") or last == ord("S")) and (before == ord("'") or before == ord("’"))
+    if (last == _ELLIPSIS and before == _ELLIPSIS) or (
+        (last == _SMALL_S or last == _S) and (before == _APOSTROPHE or before == _CURLY_APOSTROPHE)
     ):
         return 2
-    if unit or text.classes[end - 1] & SUFFIX:
+    if unit or text[end - 1] & SUFFIX:
         return 1
     if end - begin == 1:
         return 0
-    if last == ord("+"):
-        return 1 if text.classes[end - 2] & DIGIT else 0
-    return 1 if last == ord(".") and _is_stopped(text, begin, end - 1) else 0
+    if last == _PLUS:
+        return 1 if text[end - 2] & DIGIT else 0
+    return 1 if last == _PERIOD and _is_stopped(text, begin, end - 1) else 0
 
 
-@compiled
-def _unit(text: Text, begin: int, end: int, special: Special) -> int:
+@inlined
+def _unit(text: Characters, begin: int, end: int, special: Hashes) -> int:
     """The length of the longest unit or currency at the end of text[begin:end] that follows a digit; 0 without."""
     for size in range(min(_LONGEST_UNIT, end - begin - 1), 0, -1):
-        if (
-            text.classes[end - size - 1] & DIGIT
-            and special.units[slot_of(special.units, hash_codes(text.codes, end - size, end))]
-        ):
+        if text[end - size - 1] & DIGIT and special[slot_of(special, hash_text(text, end - size, end) ^ UNIT), 0]:
             return size
     return 0
 
 
-@compiled
-def _is_stopped(text: Text, begin: int, end: int) -> bool:
+@inlined
+def _is_stopped(text: Characters, begin: int, end: int) -> bool:
     """Whether a period behind text[begin:end] stands apart from it."""
-    if text.classes[end - 1] & STOPPED:
+    if text[end - 1] & STOPPED:
         return True
     if end - begin == 1:
         return False
-    last = text.codes[end - 1]
-    degrees = text.codes[end - 2] == ord("°") and (last == ord("F") or last == ord("C") or last == ord("K"))
-    return bool(degrees or text.classes[end - 1] & text.classes[end - 2] & UPPER)
+    last = text[end - 1] & CODE
+    degrees = text[end - 2] & CODE == _DEGREE and (last == _F or last == _C or last == _K)
+    return bool(degrees or text[end - 1] & text[end - 2] & UPPER)
 
 
-@compiled
-def _mark_inside(text: Text, begin: int, end: int, starts: npt.NDArray[np.bool_]) -> None:
+@inlined
+def _mark_inside(text: Characters, begin: int, end: int, starts: npt.NDArray[np.bool_]) -> None:
     """Marks the words of what has lost its prefixes and suffixes."""
-    if is_address(text, begin, end):
+    inside = 0
+    for at in range(begin, end):
+        inside |= text[at] & INFIX
+    if not inside or is_address(text, begin, end):
         return
     at = begin
     while at < end:
-        size = _infix(text, begin, at, end) if text.classes[at] & INFIX else 0
+        size = _infix(text, begin, at, end) if text[at] & INFIX else 0
         if size and at > begin:
             starts[at] = starts[at + size] = True
         at += max(size, 1)
 
 
-@compiled
-def _is_letter(classes: Codes, at: int, end: int) -> bool:
+@inlined
+def _is_letter(text: Characters, at: int, end: int) -> bool:
     """Whether a letter, or a number that is no digit, stands at a place before `end`."""
-    return at < end and classes[at] & (ALPHANUMERIC | DECIMAL) == ALPHANUMERIC
+    return at < end and text[at] & (ALPHANUMERIC | DECIMAL) == ALPHANUMERIC
 
 
-@compiled
-def _infix(text: Text, begin: int, at: int, end: int) -> int:
+@inlined
+def _infix(text: Characters, begin: int, at: int, end: int) -> int:
     """The length of what stands apart between words of text[begin:end] at a place; 0 if nothing does."""
-    code = text.codes[at]
-    before = text.classes[at - 1] if at > begin else np.uint32(0)
-    behind = text.classes[at + 1] if at + 1 < end else np.uint32(0)
-    if code == ord("…") or text.classes[at] & ICON:
+    code = text[at] & CODE
+    before = text[at - 1] if at > begin else 0
+    behind = text[at + 1] if at + 1 < end else 0
+    if code == _ELLIPSIS or text[at] & ICON:
         return 1
-    if code == ord("."):
-        dots = _dots(text.codes, at, end, 1)
+    if code == _PERIOD:
+        dots = _dots(text, at, end, 1)
         return dots if dots > 1 or (before & (LOWER | QUOTE) and behind & (UPPER | QUOTE)) else 0
-    if code == ord(","):
-        return int(at > begin and _is_letter(text.classes, at - 1, end) and _is_letter(text.classes, at + 1, end))
-    if before & DIGIT and (code == ord("+") or code == ord("-") or code == ord("*") or code == ord("^")):
-        if behind & DIGIT or (at + 1 < end and text.codes[at + 1] == ord("-")):
+    if code == _COMMA:
+        return int(at > begin and _is_letter(text, at - 1, end) and _is_letter(text, at + 1, end))
+    if before & DIGIT and (code == _PLUS or code == _HYPHEN or code == _ASTERISK or code == _CARET):
+        if behind & DIGIT or (at + 1 < end and text[at + 1] & CODE == _HYPHEN):
             return 1
-    if not before & ALPHANUMERIC or code == ord("+") or code == ord("*") or code == ord("^"):
+    if not before & ALPHANUMERIC or code == _PLUS or code == _ASTERISK or code == _CARET:
         return 0
     return _joint(text, at, end)
 
 
-@compiled
-def _joint(text: Text, at: int, end: int) -> int:
+@inlined
+def _joint(text: Characters, at: int, end: int) -> int:
     """The length of the dash, colon or the like between the character before and a letter; 0 without the letter."""
-    code, size = text.codes[at], 1
-    longest = 3 if code == ord("-") else 2 if code == ord("—") else 1
-    while size < longest and at + size < end and text.codes[at + size] == code:
+    code, size = text[at] & CODE, 1
+    longest = 3 if code == _HYPHEN else 2 if code == _EM_DASH else 1
+    while size < longest and at + size < end and text[at + size] & CODE == code:
         size += 1
-    return size if _is_letter(text.classes, at + size, end) else 0
+    return size if _is_letter(text, at + size, end) else 0
 
 
 @compiled
 def _join_special(
-    text: Text, begin: int, end: int, special: Special, starts: npt.NDArray[np.bool_], words: Counts
+    text: Characters, begin: int, end: int, special: Hashes, starts: npt.NDArray[np.bool_], words: Counts
 ) -> None:
     """Marks anew each run of words that make up a special chunk, longest runs first, without overlap.
 
     A chunk of very many words is left as it is: it's no language, and emoticons in it don't matter.
     """
-    count, heads = 0, np.uint32(0)
+    count, heads = 0, 0
     for at in range(begin, end):
         if at == begin or starts[at]:
             if count == _LONGEST_JOINED:
                 return
             words[count] = at
-            heads |= text.classes[at]
+            heads |= text[at]
             count += 1
     if not heads & HEAD:
         return
@@ -324,19 +327,16 @@ def _join_special(
     for size in range(min(count, LONGEST_SPECIAL), 1, -1):
         for first in range(count - size + 1):
             run = np.uint64((1 << size) - 1) << np.uint64(first)
-            if text.classes[words[first]] & HEAD and not joined & run:
-                if _is_run(text.codes, words[first : first + size + 1], special):
-                    _mark_special(text.codes, words[first], words[first + size], special, starts)
+            if text[words[first]] & HEAD and not joined & run:
+                slot = _special_slot(text, words[first], words[first + size], special)
+                if slot >= 0 and _is_run(words, first, first + size, special[slot, 1] >> _HALF):
+                    _mark_special(text, words[first], words[first + size], special[slot, 1], starts)
                     joined |= run
 
 
-@compiled
-def _is_run(codes: Codes, words: Counts, special: Special) -> bool:
-    """Whether words, by where they start and the last one ends, are those of a special chunk by the rules alone."""
-    slot = _special_slot(codes, words[0], words[-1], special)
-    if slot < 0:
-        return False
-    run = np.uint32(0)
-    for start in words[:-1]:
-        run |= np.uint32(1) << np.uint32(start - words[0])
-    return bool(run == special.runs[slot])
+@inlined
+def _is_run(words: Counts, first: int, last: int, run: np.uint64) -> bool:
+    """Whether words, by where they start, are those of a special chunk by the rules alone."""
+    for word in range(first, last):
+        run ^= _ONE << np.uint64(words[word] - words[first])
+    return bool(run == 0)
