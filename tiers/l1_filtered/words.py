@@ -57,6 +57,7 @@ _UNSPACED = (
     ("\u3400", "\u9fff"),  # Han
     ("\uf900", "\ufaff"),
 )
+_AMONG_LETTERS = (("\u3001", "\u303f"),)  # Han punctuation, which the common split has among the letters.
 _CATEGORIZED = 0x20000  # Beyond are letters without case, which no rule here tells from others.
 _BITS_OF_CATEGORY = {
     "Ll": kinds.LOWER | kinds.STOPPED,
@@ -200,6 +201,8 @@ def characters(unspaced: bool = False) -> Characters:
         table[holds(alone)] |= bit
     for code, category in enumerate(map(unicodedata.category, map(chr, range(_CATEGORIZED)))):
         table[code] |= _BITS_OF_CATEGORY.get(category, _BITS_OF_CATEGORY.get(category[0], 0))
+    for first, last in _AMONG_LETTERS:
+        table[ord(first) : ord(last) + 1] |= kinds.ALPHANUMERIC | kinds.LOWER | kinds.UPPER | kinds.STOPPED
     for bit, members in _members().items():
         table[np.array([ord(member) for member in members])] |= bit
     for first, last in (("0", "9"), ("A", "Z"), ("a", "z"), ("\u00a1", "\uffff")):
