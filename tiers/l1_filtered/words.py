@@ -4,8 +4,8 @@ The thresholds of Gopher, C4 and FineWeb are used, in open pipelines, on words a
 them: punctuation stands apart, contractions fall in two (`do` `n't`), abbreviations keep their period, numbers lose
 their units. A plain split at white space decides differently in most documents (punctuation isn't counted as
 words, so the share of alphabetic words moves). This module follows the same conventions, which go back to the Penn
-Treebank (Marcus et al. 1993), without spaCy: here are the characters and chunks that they name, in
-`kernels.words` the kernels that split.
+Treebank (Marcus et al. 1993), without spaCy: here are the characters and chunks that they name, in `kernels.words` is
+how they split.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from tiers.l1_filtered.kernels import text as kinds
+from tiers.l1_filtered.kernels import text as classes
 from tiers.l1_filtered.kernels.text import Characters, Hashes, Text, put_entries
 from tiers.l1_filtered.kernels.words import UNIT, split_words
 
@@ -60,11 +60,11 @@ _UNSPACED = (
 _AMONG_LETTERS = (("\u3001", "\u303f"),)  # Han punctuation, which the common split has among the letters.
 _CATEGORIZED = 0x20000  # Beyond are letters without case, which no rule here tells from others.
 _BITS_OF_CATEGORY = {
-    "Ll": kinds.LOWER | kinds.STOPPED,
-    "Lo": kinds.LOWER | kinds.STOPPED | kinds.UPPER,
-    "Lu": kinds.UPPER,
-    "So": kinds.ICON | kinds.PREFIX | kinds.SUFFIX | kinds.INFIX,
-    "P": kinds.PUNCTUATION,
+    "Ll": classes.LOWER | classes.STOPPED,
+    "Lo": classes.LOWER | classes.STOPPED | classes.UPPER,
+    "Lu": classes.UPPER,
+    "So": classes.ICON | classes.PREFIX | classes.SUFFIX | classes.INFIX,
+    "P": classes.PUNCTUATION,
 }
 
 
@@ -193,22 +193,22 @@ def characters(unspaced: bool = False) -> Characters:
     table = np.arange(0x110000)
     alone = table.astype(np.uint32).view("U1")
     for bit, holds in (
-        (kinds.SPACE, np.strings.isspace),
-        (kinds.LETTER, np.strings.isalpha),
-        (kinds.ALPHANUMERIC, np.strings.isalnum),
-        (kinds.DECIMAL, np.strings.isdecimal),
+        (classes.SPACE, np.strings.isspace),
+        (classes.LETTER, np.strings.isalpha),
+        (classes.ALPHANUMERIC, np.strings.isalnum),
+        (classes.DECIMAL, np.strings.isdecimal),
     ):
         table[holds(alone)] |= bit
     for code, category in enumerate(map(unicodedata.category, map(chr, range(_CATEGORIZED)))):
         table[code] |= _BITS_OF_CATEGORY.get(category, _BITS_OF_CATEGORY.get(category[0], 0))
     for first, last in _AMONG_LETTERS:
-        table[ord(first) : ord(last) + 1] |= kinds.ALPHANUMERIC | kinds.LOWER | kinds.UPPER | kinds.STOPPED
+        table[ord(first) : ord(last) + 1] |= classes.ALPHANUMERIC | classes.LOWER | classes.UPPER | classes.STOPPED
     for bit, members in _members().items():
         table[np.array([ord(member) for member in members])] |= bit
     for first, last in (("0", "9"), ("A", "Z"), ("a", "z"), ("\u00a1", "\uffff")):
-        table[ord(first) : ord(last) + 1] |= kinds.HOST
+        table[ord(first) : ord(last) + 1] |= classes.HOST
     for first, last in _UNSPACED if unspaced else ():
-        table[ord(first) : ord(last) + 1] |= kinds.UNSPACED
+        table[ord(first) : ord(last) + 1] |= classes.UNSPACED
     return table
 
 
@@ -217,17 +217,17 @@ def _members() -> dict[int, Iterable[str]]:
     loose = _QUOTES + _MARKS
     lines = "".join(map(chr, range(0x2030)))
     return {
-        kinds.LINE_BREAK: [line[-1] for line in lines.splitlines(keepends=True)[:-1]],
-        kinds.DIGIT: "0123456789",
-        kinds.PREFIX: f"§%=—–{loose}{_CURRENCIES}",
-        kinds.SUFFIX: f"—–{loose}",
-        kinds.INFIX: "….,+-*^—–~:<>=/",
-        kinds.QUOTE: _QUOTES,
-        kinds.STOPPED: f"0123456789%²-+|{loose}",
-        kinds.HEAD: {chunk[0] for chunk in _special()},
-        kinds.SYMBOL: SYMBOLS,
-        kinds.SENTENCE_END: SENTENCE_ENDS,
-        kinds.TERMINAL: TERMINALS,
+        classes.LINE_BREAK: [line[-1] for line in lines.splitlines(keepends=True)[:-1]],
+        classes.DIGIT: "0123456789",
+        classes.PREFIX: f"§%=—–{loose}{_CURRENCIES}",
+        classes.SUFFIX: f"—–{loose}",
+        classes.INFIX: "….,+-*^—–~:<>=/",
+        classes.QUOTE: _QUOTES,
+        classes.STOPPED: f"0123456789%²-+|{loose}",
+        classes.HEAD: {chunk[0] for chunk in _special()},
+        classes.SYMBOL: SYMBOLS,
+        classes.SENTENCE_END: SENTENCE_ENDS,
+        classes.TERMINAL: TERMINALS,
     }
 
 

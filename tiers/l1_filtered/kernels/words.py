@@ -46,12 +46,12 @@ LONGEST_SPECIAL = 16
 _LONGEST_JOINED = 64
 _LONGEST_UNIT = 5
 _HALF, _ONE = np.uint64(32), np.uint64(1)
-
-UNIT = np.uint64(0x5851F42D4C957F2D)
-"""Makes another hash of a chunk: that of what stands apart behind a digit."""
 _PERIOD, _COMMA, _PLUS, _HYPHEN, _ASTERISK, _CARET = map(ord, ".,+-*^")
 _ELLIPSIS, _EM_DASH, _DEGREE, _DOLLAR, _APOSTROPHE, _CURLY_APOSTROPHE = map(ord, "…—°$'’")
 _A, _C, _F, _K, _S, _U, _SMALL_S = map(ord, "ACFKSUs")
+
+UNIT = np.uint64(0x5851F42D4C957F2D)
+"""Makes another hash of a chunk: that of what stands apart behind a digit."""
 
 
 class Words(NamedTuple):
