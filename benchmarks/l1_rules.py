@@ -3,15 +3,19 @@
     python benchmarks/l1_rules.py                    # text that lies on any machine with Python
     python benchmarks/l1_rules.py --corpus debian    # pages of Debian's documentation packages, fetched with apt-get
 
-Agreement is counted on all documents: each family alone, and the chain of all four, in which C4 changes the text that
-FineWeb's rules see. Speed is taken on a part of them, in process CPU time, both sides in turn, as the median over
-repetitions. Tierline is measured twice: with an empty word memory, and with one filled by the *other* documents, which
-is how a worker runs after its first thousand documents.
+The Debian pages are prose, code, lists and tables in a score of languages; of each the main content and the whole page
+are documents. Agreement is counted on all of them: each family alone, and the chain of all four, in which C4 changes
+the text that FineWeb's rules see. datatrove's verdicts are kept in the cache folder, since they take minutes.
+
+Speed is taken on a part of them, in process CPU time, both sides in turn, as the median over repetitions. Tierline gets
+tables of documents, measures every signal of every rule for each, and decides; its kernels are compiled already. What a
+new process spends on loading them is measured apart.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import pydoc
 import subprocess
 import sys
@@ -20,20 +24,31 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import record
 from resiliparse.extract.html2text import extract_plain_text
 
-from tiers.l1_filtered.measures import Measures, WordMemory
+from tiers.document import documents
 from tiers.l1_filtered.quality_rules import QualityRules
-from tiers.l1_filtered.rules import Verdict
+from tiers.stage import Context
 
-PACKAGES = ("python3.11-doc", "debian-handbook", "libreoffice-help-en-us", "linux-doc-6.1")
-PAGES_OF_EACH = 600
+PACKAGES = (
+    "python3.11-doc",
+    "linux-doc-6.1",
+    "openjdk-17-doc",
+    "python-pandas-doc",
+    "sagemath-doc",
+    "debian-handbook",
+    *(f"libreoffice-help-{language}" for language in ("en-us", "fr", "de", "es", "ja", "ru", "zh-cn")),
+)
+PAGES_OF_EACH = 300
+PAGES_IN_MANY_LANGUAGES = 900
+FAMILIES = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
+ALL = "all four"
+ROWS = 256
 
 # Which of Tierline's reasons each of datatrove's is.
 SAME_REASON = {
@@ -63,17 +78,22 @@ SAME_REASON = {
     "list_ratio": "fineweb.line_breaks",
 }
 
-Judge = Callable[[str], str | None]
-"""Gives the reason for which a text is dropped, or `None`."""
+FIRST_CALL = """
+import time
+started = time.process_time()
+from pathlib import Path
+from tiers.document import documents
+from tiers.l1_filtered.quality_rules import QualityRules
+from tiers.stage import Context
+imported = time.process_time()
+apply = QualityRules().prepare(Context(models=Path()))
+prepared = time.process_time()
+apply(documents([{"text": "One line, and it is kept out. " * 40, "source": "a"}]))
+print(imported - started, prepared - imported, time.process_time() - prepared)
+"""
 
-
-@dataclass(frozen=True)
-class Contest:
-    """The same rules on both sides; `ours` makes a judge that has the given word memory."""
-
-    name: str
-    theirs: Judge
-    ours: Callable[[WordMemory], Judge]
+Verdicts = list[str | None]
+"""The reason for which each document is dropped, or `None`."""
 
 
 def local_texts() -> Iterator[str]:
@@ -89,7 +109,7 @@ def local_texts() -> Iterator[str]:
 
 
 def debian_texts(cache: Path) -> Iterator[str]:
-    """Text of the pages of Debian's documentation packages, evenly drawn from each."""
+    """Main content and whole text of pages of Debian's documentation packages, evenly drawn from each."""
     for package in PACKAGES:
         folder = cache / package
         if not folder.exists():
@@ -98,153 +118,184 @@ def debian_texts(cache: Path) -> Iterator[str]:
             archive = next(cache.glob(f"{package}_*.deb"))
             subprocess.run(["dpkg", "-x", archive.name, package], cwd=cache, check=True)
         pages = [path for path in sorted(folder.rglob("*.html")) if path.is_file() and not path.is_symlink()]
-        if package == "debian-handbook":
-            pages = [path for path in pages if "en-US" in path.parts]
-        for path in pages[:: max(1, len(pages) // PAGES_OF_EACH)]:
-            yield extract_plain_text(path.read_text("utf-8", "replace"), main_content=True)
+        wanted = PAGES_IN_MANY_LANGUAGES if package == "debian-handbook" else PAGES_OF_EACH
+        for path in pages[:: max(1, len(pages) // wanted)]:
+            page = path.read_text("utf-8", "replace")
+            yield extract_plain_text(page, main_content=True)
+            yield extract_plain_text(page, main_content=False)
 
 
-def contests() -> list[Contest]:
-    """Each family alone, and all four in FineWeb's order."""
-    from datatrove.data import Document
-    from datatrove.pipeline.filters import (
-        C4QualityFilter,
-        FineWebQualityFilter,
-        GopherQualityFilter,
-        GopherRepetitionFilter,
-    )
+def their_filters() -> dict[str, Any]:
+    """datatrove's filter for each family."""
+    from datatrove.pipeline import filters
 
-    def chain(*filters: Any) -> Judge:
-        def judge(text: str) -> str | None:
-            document = Document(text=text, id="")
-            for each in filters:
-                result = each.filter(document)
-                if result is not True:
-                    return str(result[1])
-            return None
-
-        return judge
-
-    def ours(judge: Callable[[str, WordMemory], Verdict]) -> Callable[[WordMemory], Judge]:
-        def with_memory(memory: WordMemory) -> Judge:
-            def reason(text: str) -> str | None:
-                verdict = judge(text, memory)
-                return str(verdict[0]) if verdict else None
-
-            return reason
-
-        return with_memory
-
-    rules = QualityRules()
-    repetition, quality, c4, fineweb = rules.gopher_repetition, rules.gopher_quality, rules.c4, rules.fineweb
-    assert repetition is not None
-    assert quality is not None
-    assert c4 is not None
-    assert fineweb is not None
-    theirs = (GopherRepetitionFilter(), GopherQualityFilter(), C4QualityFilter(), FineWebQualityFilter())
-    return [
-        Contest("gopher_repetition", chain(theirs[0]), ours(lambda text, m: repetition.judge(Measures(text, m)))),
-        Contest("gopher_quality", chain(theirs[1]), ours(lambda text, m: quality.judge(Measures(text, m)))),
-        Contest("c4", chain(theirs[2]), ours(lambda text, m: c4.judge(text, m)[0])),
-        Contest("fineweb", chain(theirs[3]), ours(lambda text, m: fineweb.judge(Measures(text, m)))),
-        Contest("all four", chain(*theirs), ours(lambda text, m: rules.judge(text, m)[0])),
-    ]
-
-
-def agreement(contest: Contest, texts: list[str]) -> dict[str, Any]:
-    """Shares of equal decisions and of equal reasons, and the pairs of reasons that differ."""
-    judge = contest.ours(WordMemory())
-    kept = {"theirs": 0, "ours": 0}
-    decisions = reasons = 0
-    differences: Counter[str] = Counter()
-    for text in texts:
-        their, our = contest.theirs(text), judge(text)
-        kept["theirs"] += their is None
-        kept["ours"] += our is None
-        decisions += (their is None) == (our is None)
-        if our == their or (their is not None and our is not None and our in SAME_REASON[their]):
-            reasons += 1
-        else:
-            differences[f"{their} / {our}"] += 1
     return {
-        "documents": len(texts),
-        "kept": kept,
-        "dropped": {side: len(texts) - count for side, count in kept.items()},
-        "equal_decisions": decisions / len(texts),
-        "equal_reasons": reasons / len(texts),
-        "differences_theirs_ours": dict(differences.most_common()),
+        "gopher_repetition": filters.GopherRepetitionFilter(),
+        "gopher_quality": filters.GopherQualityFilter(),
+        "c4": filters.C4QualityFilter(),
+        "fineweb": filters.FineWebQualityFilter(),
     }
 
 
-def seconds(judge: Judge, texts: list[str]) -> float:
-    """CPU seconds of this process for judging all of `texts`."""
-    start = time.process_time()
+def their_reason(one: Any, document: Any) -> str | None:
+    """Why a filter of datatrove's drops a document, or `None`; C4's changes the document."""
+    result = one.filter(document)
+    return None if result is True else str(result[1])
+
+
+def their_chain(filters: dict[str, Any], document: Any) -> str | None:
+    """The first reason that datatrove's four filters give."""
+    return next((reason for each in filters.values() if (reason := their_reason(each, document))), None)
+
+
+def their_verdicts(texts: list[str]) -> dict[str, Verdicts]:
+    """datatrove's verdicts, of each family alone and of the chain, which C4's filter leaves another text."""
+    from datatrove.data import Document
+
+    filters = their_filters()
+    verdicts: dict[str, Verdicts] = {name: [] for name in (*FAMILIES, ALL)}
     for text in texts:
-        judge(text)
-    return time.process_time() - start
+        edited = Document(text=text, id="")
+        found = {
+            name: their_reason(each, edited if name == "c4" else Document(text=text, id=""))
+            for name, each in filters.items()
+        }
+        first = next((found[name] for name in FAMILIES[:3] if found[name]), None)
+        found[ALL] = first or their_reason(filters["fineweb"], edited)
+        for name, reason in found.items():
+            verdicts[name].append(reason)
+    return verdicts
 
 
-def speeds(contest: Contest, timed: list[str], filled: WordMemory, repeats: int) -> dict[str, Any]:
-    """Documents per CPU second on `timed`, both sides in turn; `filled` is copied, not used."""
-    rates: dict[str, list[float]] = {"theirs": [], "ours_empty_memory": [], "ours_filled_memory": []}
-    contest.theirs(timed[0])
-    contest.ours(WordMemory())(timed[0])
+def kept_verdicts(path: Path, texts: list[str]) -> dict[str, Verdicts]:
+    """datatrove's verdicts from a file that an earlier run left, or new ones."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(their_verdicts(texts)))
+    verdicts: dict[str, Verdicts] = json.loads(path.read_text())
+    return verdicts
+
+
+def our_stage(name: str) -> QualityRules:
+    """One family, or all four."""
+    return QualityRules(**{family: None for family in FAMILIES if name not in (family, ALL)})
+
+
+def tables_of(texts: list[str]) -> list[pa.Table]:
+    """Tables of documents, as a runner hands them to a stage; sources are their numbers."""
+    rows = [{"text": text, "source": str(number)} for number, text in enumerate(texts)]
+    return [documents(rows[at : at + ROWS]) for at in range(0, len(rows), ROWS)]
+
+
+def our_verdicts(name: str, tables: list[pa.Table]) -> list[tuple[str, str] | None]:
+    """Tierline's verdicts, as (reason, detail)."""
+    apply = our_stage(name).prepare(Context(models=Path()))
+    verdicts: list[tuple[str, str] | None] = []
+    for table in tables:
+        dropped = {row["id"]: (row["reason"], row["detail"]) for row in apply(table).dropped.to_pylist()}
+        verdicts += [dropped.get(row_id) for row_id in table["id"].to_pylist()]
+    return verdicts
+
+
+def agreement(theirs: Verdicts, ours: list[tuple[str, str] | None]) -> dict[str, Any]:
+    """Shares of equal decisions and reasons; pairs of reasons that differ, with what the first ones measured."""
+    decisions = sum((their is None) == (our is None) for their, our in zip(theirs, ours, strict=True))
+    differences: Counter[str] = Counter()
+    examples: dict[str, list[str]] = {}
+    for number, (their, our) in enumerate(zip(theirs, ours, strict=True)):
+        if (their or our) and not (their and our and our[0] in SAME_REASON[their]):
+            pair = f"{their} / {our and our[0]}"
+            differences[pair] += 1
+            examples.setdefault(pair, []).append(f"document {number}: {our[1] if our else 'kept'}")
+    return {
+        "documents": len(theirs),
+        "kept": {"theirs": theirs.count(None), "ours": ours.count(None)},
+        "equal_decisions": decisions / len(theirs),
+        "equal_reasons": 1 - differences.total() / len(theirs),
+        "differences_theirs_ours": dict(differences.most_common()),
+        "examples": {pair: found[:5] for pair, found in examples.items()},
+    }
+
+
+def rate(work: Callable[[], Any], count: int) -> float:
+    """Documents per CPU second of this process."""
+    start = time.process_time()
+    work()
+    return count / (time.process_time() - start)
+
+
+def speeds(name: str, texts: list[str], repeats: int) -> dict[str, Any]:
+    """Documents per CPU second, both sides in turn."""
+    from datatrove.data import Document
+
+    filters = their_filters()
+    chosen = filters if name == ALL else {name: filters[name]}
+    tables, apply = tables_of(texts), our_stage(name).prepare(Context(models=Path()))
+
+    def theirs() -> None:
+        for text in texts:
+            their_chain(chosen, Document(text=text, id=""))
+
+    def ours() -> None:
+        for table in tables:
+            apply(table)
+
+    ours()
+    their_chain(chosen, Document(text=texts[0], id=""))
+    rates: dict[str, list[float]] = {"theirs": [], "ours": []}
     for _ in range(repeats):
-        rates["theirs"].append(len(timed) / seconds(contest.theirs, timed))
-        rates["ours_empty_memory"].append(len(timed) / seconds(contest.ours(WordMemory()), timed))
-        rates["ours_filled_memory"].append(len(timed) / seconds(contest.ours(copy(filled)), timed))
+        rates["theirs"].append(rate(theirs, len(texts)))
+        rates["ours"].append(rate(ours, len(texts)))
     return {side: record.spread(values, 1) for side, values in rates.items()}
+
+
+def first_call(repeats: int) -> dict[str, Any]:
+    """CPU seconds of a new process, the kernels being compiled: importing, preparing, the first document."""
+    found = []
+    for _ in range(repeats):
+        command = [sys.executable, "-c", FIRST_CALL]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=record.ROOT)
+        found.append([float(seconds) for seconds in done.stdout.split()])
+    names = ("import", "prepare", "first_document")
+    return {name: record.spread(values, 3) for name, values in zip(names, zip(*found, strict=True), strict=True)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--corpus", choices=("local", "debian"), default="local")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "tierline-debian")
-    parser.add_argument("--documents", type=int, default=2000, help="documents at most")
+    parser.add_argument("--documents", type=int, default=10_000, help="documents at most")
     parser.add_argument("--timed", type=int, default=300, help="documents to measure speed on")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--max-characters", type=int, default=50_000, help="longer documents are left out")
     arguments = parser.parse_args()
 
     found = local_texts() if arguments.corpus == "local" else debian_texts(arguments.cache)
     texts = [text for text in dict.fromkeys(found) if text.strip() and len(text) <= arguments.max_characters]
     texts = sorted(texts, key=lambda text: record.hash_texts([text]))[: arguments.documents]
-    timed, others = texts[: arguments.timed], texts[arguments.timed :]
-    filled = WordMemory()
-    for text in others:
-        filled.table(text.split())
+    sha256, timed, tables = record.hash_texts(texts), texts[: arguments.timed], tables_of(texts)
+    version = record.versions("datatrove")["datatrove"]
+    theirs = kept_verdicts(arguments.cache / f"verdicts-datatrove-{version}-{sha256[:16]}.json", texts)
 
     result: dict[str, Any] = {}
     rows = []
-    for contest in contests():
-        agreed = agreement(contest, texts)
-        speed = speeds(contest, timed, filled, arguments.repeats)
-        result[contest.name] = {"agreement": agreed, "documents_per_cpu_second": speed}
-        medians = [speed[side]["median"] for side in ("theirs", "ours_empty_memory", "ours_filled_memory")]
-        rows.append(
-            (
-                contest.name,
-                *map(round, medians),
-                f"{medians[1] / medians[0]:.1f}–{medians[2] / medians[0]:.1f}",
-                f"{agreed['kept']['theirs']}/{agreed['kept']['ours']}",
-                f"{agreed['equal_decisions']:.2%}",
-                f"{agreed['equal_reasons']:.2%}",
-            )
-        )
+    for name in (*FAMILIES, ALL):
+        agreed, speed = agreement(theirs[name], our_verdicts(name, tables)), speeds(name, timed, arguments.repeats)
+        result[name] = {"agreement": agreed, "documents_per_cpu_second": speed}
+        their, our = speed["theirs"]["median"], speed["ours"]["median"]
+        kept, same = agreed["kept"], (f"{agreed[share]:.2%}" for share in ("equal_decisions", "equal_reasons"))
+        rows.append((name, round(their), round(our), f"{our / their:.1f}×", f"{kept['theirs']}/{kept['ours']}", *same))
+    result["first_call_cpu_seconds"] = first_call(arguments.repeats)
     record.print_table(
         f"Quality rules, {len(texts)} documents ({arguments.corpus}), documents per CPU second",
-        (
-            "rules",
-            "datatrove",
-            "empty memory",
-            "filled memory",
-            "ratio",
-            "kept (theirs / ours)",
-            "decisions",
-            "reasons",
-        ),
+        ("rules", "datatrove", "Tierline", "ratio", "kept (theirs / ours)", "decisions", "reasons"),
         rows,
     )
+    for name in (*FAMILIES, ALL):
+        for pair, count in result[name]["agreement"]["differences_theirs_ours"].items():
+            print(f"{name}: {count} × {pair}: {'; '.join(result[name]['agreement']['examples'][pair])}")
+    first = {name: seconds["median"] for name, seconds in result["first_call_cpu_seconds"].items()}
+    print(f"CPU seconds of a new process: {first}")
     characters = [len(text) for text in texts]
     corpus = {
         "name": arguments.corpus,
@@ -253,9 +304,9 @@ def main() -> None:
         "timed": len(timed),
         "mean_characters": round(sum(characters) / len(texts)),
         "mean_characters_timed": round(sum(characters[: len(timed)]) / len(timed)),
-        "sha256": record.hash_texts(texts),
+        "sha256": sha256,
     }
-    path = record.write_result("l1_rules", result, ("datatrove", "spacy", "numpy", "resiliparse"), corpus)
+    path = record.write_result("l1_rules", result, ("datatrove", "spacy", "numba", "numpy", "resiliparse"), corpus)
     print(f"wrote {path.relative_to(record.ROOT)}")
 
 

@@ -1,252 +1,138 @@
-"""What the quality rules measure of a text, taken from it once.
-
-A text's words become one table of fixed-width records: a 64-bit hash of the word, its length and what kind of word
-it is. Records of a chunk (what stands between white space) are remembered, so most text is looked up and not split;
-they depend on the chunk alone, and the memory is emptied when full, so what it holds never changes a result.
-"""
+"""What the quality rules measure of texts, and how C4 edits them: the kernels' work, from Arrow and to Arrow."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from struct import Struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
+import pyarrow as pa
 
-from tiers.l1_filtered.words import SENTENCE_ENDS, SYMBOLS, chunk_words, is_punctuation
+from tiers.l1_filtered.kernels.cleaning import Edited, LineRules, clean, edit
+from tiers.l1_filtered.kernels.lines import line_quality, repeated_lines, sentences, text_quality
+from tiers.l1_filtered.kernels.runs import repeated_runs
+from tiers.l1_filtered.kernels.text import Characters, Text, decode, encode
+from tiers.l1_filtered.kernels.words import Words, split_words
+from tiers.l1_filtered.rules import C4, GopherRepetition
+from tiers.l1_filtered.words import characters, entries, special_chunks
 
-RECORD = np.dtype([("word", "<u8"), ("length", "<u4"), ("kind", "<u4")])
-"""One word: its hash, its length in characters, and the kinds below."""
+if TYPE_CHECKING:
+    from tiers.l1_filtered.quality_rules import QualityRules
 
-SYMBOLIC = 1
-"""Every character is a symbol, so that the word doesn't count towards a document's length."""
-ALPHABETIC = 2
-"""At least one character is a letter."""
-ENDS_SENTENCE = 4
-"""It is a mark that ends a sentence."""
-PUNCTUATION = 8
-"""Every character is punctuation."""
-LINE_BREAK = 16
-"""Not a word: stands between lines that are counted apart."""
+_BATCH = 1 << 18
+"""Bytes of text that are looked at together, if they are of more than one text: what the kernels make of them fits a
+processor's cache."""
 
-_LONGEST_REMEMBERED = 64
-_PACK = Struct("<QII").pack
+Figures = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 
 
-def word_hash(word: str) -> int:
-    """64-bit hash of a word, the same on every machine and in every version."""
-    return xxhash.xxh3_64_intdigest(word.encode("utf-8", "surrogatepass"))
+class Edits(NamedTuple):
+    """Attributes:
+    texts: What is left of each text.
+    details: What went, in lines and characters; `None` if nothing but white space did.
+    """
+
+    texts: pa.ChunkedArray
+    details: list[str | None]
 
 
-def _kind(word: str) -> int:
-    return (
-        (SYMBOLIC if SYMBOLS.issuperset(word) else 0)
-        | (ALPHABETIC if any(map(str.isalpha, word)) else 0)
-        | (ENDS_SENTENCE if word in SENTENCE_ENDS else 0)
-        | (PUNCTUATION if is_punctuation(word) else 0)
+class Measuring:
+    """Measures texts.
+
+    Args:
+        stage: Tells the families of rules that are on; where C4 edits, FineWeb's see what it leaves.
+    """
+
+    def __init__(self, stage: QualityRules) -> None:
+        self._stage = stage
+        self._characters, self._special = characters(stage.unspaced == "characters"), special_chunks()
+        self._stop_words = entries(stage.gopher_quality.stop_words if stage.gopher_quality else ())
+
+    def __call__(self, texts: pa.ChunkedArray) -> pa.Table:
+        """One row of signals for each text."""
+        figures = [np.hstack(self._measure(batch)) for batch in _batches(texts, self._characters)]
+        columns = np.concatenate(figures) if figures else np.empty((0, len(self._stage.signals)))
+        arrays = [
+            pa.array(column, from_pandas=True).cast(field.type)
+            for column, field in zip(columns.T, self._stage.signals, strict=True)
+        ]
+        return pa.table(arrays, schema=pa.schema(self._stage.signals))
+
+    def _measure(self, text: Text) -> list[Figures]:
+        """The signals of each family that is on [texts, signals]."""
+        stage = self._stage
+        figures: list[Figures] = []
+        edits = stage.c4 is not None and stage.c4.edit
+        if stage.gopher_repetition or stage.gopher_quality or not edits:
+            words = split_words(text, self._special)
+        if stage.gopher_repetition:
+            figures += _repetition(text, words, stage.gopher_repetition)
+        if stage.gopher_quality:
+            figures.append(text_quality(text, words, self._stop_words))
+        if stage.c4:
+            left = clean(text, line_rules(stage.c4))
+            words_left = split_words(left.lines, self._special)
+            figures += [left.stops, sentences(words_left, left.first_lines)[:, None]]
+        if stage.fineweb and edits:
+            counts = np.diff(words_left.bounds[left.first_lines])
+            figures.append(line_quality(left.lines, left.begins, left.ends, counts, stage.fineweb.short_line))
+        elif stage.fineweb:
+            counts = np.diff(words.bounds)
+            figures.append(line_quality(text, text.bounds[:-1], text.bounds[1:], counts, stage.fineweb.short_line))
+        return figures
+
+
+def _repetition(text: Text, words: Words, family: GopherRepetition) -> list[Figures]:
+    sizes = np.diff(text.bounds)
+    top, duplicate = ([n for n, _ in runs] for runs in (family.top_n_grams, family.duplicate_n_grams))
+    runs = repeated_runs(words, sizes, np.array(top, np.int64), np.array(duplicate, np.int64))
+    return [sizes[:, None], repeated_lines(text), *runs]
+
+
+def line_rules(family: C4) -> LineRules:
+    """Which lines fall away, for the kernels."""
+    return LineRules(
+        longest_word=family.max_word_length or np.iinfo(np.int64).max,
+        fewest_words=family.min_words_per_line or 0,
+        terminal_punctuation=family.terminal_punctuation,
+        citations=family.citations,
+        lorem_ipsum=family.lorem_ipsum,
+        javascript=family.javascript,
+        curly_bracket=family.curly_bracket,
+        policies=family.policies,
     )
 
 
-def _record(word: str) -> bytes:
-    return _PACK(word_hash(word), len(word), _kind(word))
+def edited(texts: pa.ChunkedArray, family: C4, unspaced: bool) -> Edits:
+    """What C4 leaves of texts."""
+    chunks: list[pa.Array] = []
+    details: list[str | None] = []
+    for batch in _batches(texts, characters(unspaced)):
+        left = edit(batch, line_rules(family))
+        data, offsets = encode(left.text)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+        chunks.append(pa.Array.from_buffers(pa.large_string(), len(left.lines), buffers))
+        details += _details(batch, left)
+    return Edits(pa.chunked_array(chunks, pa.large_string()), details)
 
 
-_remembered_record = lru_cache(maxsize=1 << 15)(_record)
+def _details(before: Text, after: Edited) -> Iterator[str | None]:
+    sizes = (np.diff(text.bounds).tolist() for text in (before, after.text))
+    for (first, last, cut), size, left in zip(after.lines.tolist(), *sizes, strict=True):
+        yield f"{first - last} of {first} lines, {size - left} of {size} characters" if cut else None
 
 
-LINE_BREAK_RECORD = _PACK(0, 0, LINE_BREAK)
-
-
-class WordMemory(dict[str, bytes]):
-    """The records of chunks that have been seen lately, at most `2 * limit` of them (about 250 bytes each).
-
-    When it is full, what it holds becomes the older half, and that of before is forgotten; what is asked for again
-    comes back from there.
-    """
-
-    def __init__(self, limit: int = 1 << 17) -> None:
-        super().__init__()
-        self.limit = limit
-        self._older: dict[str, bytes] = {}
-
-    def __missing__(self, chunk: str) -> bytes:
-        if len(chunk) > _LONGEST_REMEMBERED:
-            return b"".join(map(_record, chunk_words(chunk)))
-        records = self._older.get(chunk)
-        if records is None:
-            records = b"".join(map(_remembered_record, chunk_words(chunk)))
-        if len(self) >= self.limit:
-            self._older = dict(self)
-            self.clear()
-        self[chunk] = records
-        return records
-
-    def table(self, chunks: Sequence[str]) -> npt.NDArray[np.void]:
-        """The records [words] of `chunks`, in order."""
-        return np.frombuffer(b"".join(map(self.__getitem__, chunks)), RECORD)
-
-
-@dataclass(frozen=True)
-class Measures:
-    """A text and what has been measured of it; each measure is taken when it is first asked for."""
-
-    text: str
-    memory: WordMemory
-
-    @cached_property
-    def records(self) -> npt.NDArray[np.void]:
-        """One record for each word [words]."""
-        return self.memory.table(self.text.split())
-
-    @property
-    def words(self) -> int:
-        """How many words there are, punctuation included."""
-        return len(self.records)
-
-    @cached_property
-    def kinds(self) -> npt.NDArray[np.uint32]:
-        """The kinds of the words [words]."""
-        return np.ascontiguousarray(self.records["kind"])
-
-    @cached_property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """The lengths of the words, in characters [words]."""
-        return self.records["length"].astype(np.int64)
-
-    @cached_property
-    def hashes(self) -> npt.NDArray[np.uint64]:
-        """The hashes of the words [words]."""
-        return np.ascontiguousarray(self.records["word"])
-
-    @cached_property
-    def offsets(self) -> npt.NDArray[np.int64]:
-        """How many characters the words before each word have in all [words + 1]."""
-        return np.concatenate(([0], np.cumsum(self.lengths)))
-
-
-def repeated(elements: Sequence[str]) -> tuple[int, int]:
-    """How many of `elements` occurred before, and how many characters those have."""
-    if len(set(elements)) == len(elements):
-        return 0, 0
-    seen: set[str] = set()
-    count = characters = 0
-    for element in elements:
-        if element in seen:
-            count += 1
-            characters += len(element)
-        else:
-            seen.add(element)
-    return count, characters
-
-
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-
-
-class Ngrams:
-    """Hashes of all runs of n words, for one n after another.
-
-    Args:
-        measures: The text's words.
-    """
-
-    def __init__(self, measures: Measures) -> None:
-        self._measures = measures
-        self._n = 1
-        self._hashes = measures.hashes
-
-    def hashes(self, n: int) -> npt.NDArray[np.uint64]:
-        """One hash for each run of `n` words [words - n + 1]; ask for ascending `n`."""
-        while self._n < n:
-            words = self._measures.hashes[self._n :]
-            self._hashes = (self._hashes[: len(words)] * _MIX) ^ words
-            self._hashes ^= self._hashes >> np.uint64(29)
-            self._n += 1
-        return self._hashes
-
-    def lengths(self, n: int) -> npt.NDArray[np.int64]:
-        """Characters in each run of `n` words, without the spaces between them [words - n + 1]."""
-        offsets = self._measures.offsets
-        return offsets[n:] - offsets[:-n]
-
-    def longest(self, n: int) -> int:
-        """Characters in the longest run of `n` words, with one space between words; 0 if there is none."""
-        lengths = self.lengths(n)
-        return int(lengths.max()) + n - 1 if len(lengths) else 0
-
-
-def _grouped(hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Positions ordered by hash and then by position, and whether each is the first of its hash.
-
-    Position and hash are sorted as one number, the position in as many low bits as it needs; the upper bits of the
-    hash tell runs apart well enough (44 bits in a text of a million words).
-    """
-    low = np.uint64((1 << len(hashes).bit_length()) - 1)
-    keys = np.sort((hashes & ~low) | np.arange(len(hashes), dtype=np.uint64))
-    first = np.ones(len(keys), np.bool_)
-    first[1:] = (keys[1:] ^ keys[:-1]) > low
-    return (keys & low).astype(np.int64), first
-
-
-def top_run(ngrams: Ngrams, n: int) -> tuple[int, int]:
-    """How often the most frequent run of `n` words occurs; of equally frequent ones, how long the first is.
-
-    The length is in characters, with one space between words. A text with fewer words has no run: (0, 0).
-    """
-    hashes = ngrams.hashes(n)
-    if not len(hashes):
-        return 0, 0
-    positions, first = _grouped(hashes)
-    starts = np.flatnonzero(first)
-    counts = np.diff(starts, append=len(positions))
-    most = int(counts.max())
-    position = positions[starts[counts == most]].min()
-    return most, int(ngrams.lengths(n)[position]) + n - 1
-
-
-def repeats(hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Positions, ascending, whose hash occurs more than once, and those of them where it occurred before."""
-    positions, first = _grouped(hashes)
-    if first.all():
-        return positions[:0], positions[:0]
-    recurs = ~first
-    recurs[:-1] |= ~first[1:]
-    return np.sort(positions[recurs]), np.sort(positions[~first])
-
-
-def covered(positions: npt.NDArray[np.int64], n: int, offsets: npt.NDArray[np.int64]) -> int:
-    """Characters that lie in at least one run of `n` words beginning at `positions`."""
-    ends = np.minimum(positions + n, len(offsets) - 1)
-    begins = np.maximum(positions, np.concatenate(([0], ends[:-1])))
-    return int((offsets[ends] - offsets[begins]).sum())
-
-
-def duplicated(
-    hashes: npt.NDArray[np.uint64],
-    n: int,
-    positions: npt.NDArray[np.int64],
-    lengths: npt.NDArray[np.int64],
-) -> int:
-    """Characters in runs of `n` words that occurred before, read from the left without overlap.
-
-    A run that occurred before is counted and skipped; any other is remembered, and reading goes on one word later.
-
-    Args:
-        hashes: One for each run.
-        n: Words in a run.
-        positions: Where runs begin that occur more than once, ascending; the others can't matter.
-        lengths: Characters in each run.
-    """
-    seen: set[int] = set()
-    at = total = 0
-    for position, run in zip(positions.tolist(), hashes[positions].tolist(), strict=True):
-        if position < at:
+def _batches(texts: pa.ChunkedArray, table: Characters) -> Iterator[Text]:
+    """Texts as the kernels see them, in order, about `_BATCH` bytes at a time."""
+    for chunk in texts.cast(pa.large_string()).chunks:
+        _, offsets_buffer, data_buffer = chunk.buffers()
+        if not len(chunk):
             continue
-        if run in seen:
-            total += int(lengths[position])
-            at = position + n
-        else:
-            seen.add(run)
-    return total
+        data = np.frombuffer(data_buffer or b"", np.uint8)
+        offsets = np.frombuffer(offsets_buffer, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+        first = 0
+        while first < len(chunk):
+            last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _BATCH, "right")) - 1)
+            yield decode(data, offsets[first : last + 1], table)
+            first = last

@@ -2,71 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
+from pydantic import model_validator
 
 from tiers.document import DOCUMENT, add_column
-from tiers.l1_filtered.measures import Measures, WordMemory
-from tiers.l1_filtered.rules import C4, FineWeb, GopherQuality, GopherRepetition, Reason, Verdict
-from tiers.stage import Context, Outcome, Stage, decide_rows, fates
+from tiers.l1_filtered.rules import C4, Family, FineWeb, GopherQuality, GopherRepetition, Reason
+from tiers.stage import Context, Measure, Outcome, Rule, SignalStage, fates
 
 
-class QualityRules(Stage):
+class QualityRules(SignalStage):
     """Gopher repetition, Gopher quality, C4 and FineWeb, in this order, on one split into words.
 
     The order is that of FineWeb's published pipeline (Penedo et al. 2024), so that reasons and counts can be
     compared with it: C4 takes lines out, and FineWeb's rules see what it left. The first rule that a document breaks
     is its reason. A family set to `None` is turned off. Kept documents that lost more than white space are noted.
+
+    Attributes:
+        unspaced: What is a word in scripts that put no space between words (Han, Kana, Thai, Lao, Khmer, Myanmar): a
+            chunk between white space and punctuation, as the English split of the published rules has it, or each
+            character. With characters the counts mean something, but the published thresholds are for English words;
+            FineWeb-2 takes them from each language's own statistics (Penedo et al. 2025, arXiv:2506.20920).
     """
 
     name: ClassVar[str] = "quality_rules"
+    version: ClassVar[int] = 2
 
     gopher_repetition: GopherRepetition | None = GopherRepetition()
     gopher_quality: GopherQuality | None = GopherQuality()
     c4: C4 | None = C4()
     fineweb: FineWeb | None = FineWeb()
+    unspaced: Literal["chunks", "characters"] = "chunks"
 
-    def judge(self, text: str, memory: WordMemory) -> tuple[Verdict, str]:
-        """The first rule that `text` breaks, and the text with the lines that C4 leaves of it."""
-        measures = Measures(text, memory)
-        for family in (self.gopher_repetition, self.gopher_quality):
-            verdict = family.judge(measures) if family else None
-            if verdict:
-                return verdict, text
-        left = seen = text
-        if self.c4:
-            verdict, lines = self.c4.judge(text, memory)
-            if verdict:
-                return verdict, text
-            if self.c4.edit:
-                left, seen = self.c4.edited(text), "\n".join(lines).strip()
-        if self.fineweb is None:
-            return None, left
-        return self.fineweb.judge(measures if seen == text else Measures(seen, memory)), left
+    @model_validator(mode="after")
+    def _some_family(self) -> QualityRules:
+        if not self._families():
+            raise ValueError("all families of rules are turned off")
+        return self
 
-    def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
-        """The function that judges a table, with a memory of the words that it has seen."""
-        memory = WordMemory()
+    def _families(self) -> dict[str, Family]:
+        """The families that are on, by name."""
+        families: dict[str, Family | None] = {
+            "gopher_repetition": self.gopher_repetition,
+            "gopher_quality": self.gopher_quality,
+            "c4": self.c4,
+            "fineweb": self.fineweb,
+        }
+        return {name: family for name, family in families.items() if family}
 
-        def apply(table: pa.Table) -> Outcome:
-            texts = table["text"].to_pylist()
-            judged = [self.judge(text, memory) for text in texts]
-            left = pa.array([text for _, text in judged], pa.large_string())
-            outcome = decide_rows(add_column(table, DOCUMENT.field("text"), left), [verdict for verdict, _ in judged])
-            noted = [
-                (row_id, Reason.LINES_REMOVED.value, _change(before, after))
-                for row_id, before, (verdict, after) in zip(table["id"].to_pylist(), texts, judged, strict=True)
-                if verdict is None and after is not before and after.split() != before.split()
-            ]
-            return Outcome(outcome.kept, outcome.dropped, noted=fates(noted))
+    @property
+    def signals(self) -> tuple[pa.Field, ...]:  # type: ignore[override]
+        """What is measured, for each family that is on."""
+        return tuple(field for family in self._families().values() for field in family.signals())
 
-        return apply
+    def measuring(self) -> dict[str, Any]:
+        """Signals depend on which families are on, and on their parameters that are no thresholds."""
+        families = {name: family.measuring() for name, family in self._families().items()}
+        return {**super().measuring(), "unspaced": self.unspaced, **families}
 
+    def prepare_measuring(self, context: Context) -> Measure:
+        """The function that measures texts; its kernels are compiled by the first process that ever calls it."""
+        from tiers.l1_filtered.measures import Measuring
 
-def _change(before: str, after: str) -> str:
-    """What C4 took out of a kept document, in lines and characters."""
-    lines = (sum(1 for line in text.splitlines() if line.strip()) for text in (before, after))
-    first, last = lines
-    return f"{first - last} of {first} lines, {len(before) - len(after)} of {len(before)} characters"
+        return Measuring(self)
+
+    def rules(self) -> Sequence[Rule]:
+        """The rules of the families that are on."""
+        return [rule for family in self._families().values() for rule in family.rules()]
+
+    def decide(self, table: pa.Table, signals: pa.Table) -> Outcome:
+        """Drops the rows that break a rule, and takes lines out of the others as C4 does."""
+        outcome = super().decide(table, signals)
+        if self.c4 is None or not self.c4.edit:
+            return outcome
+        from tiers.l1_filtered.measures import edited
+
+        before = outcome.kept["text"]
+        after = edited(before, self.c4, self.unspaced == "characters")
+        return Outcome(
+            add_column(outcome.kept, DOCUMENT.field("text"), after.texts),
+            outcome.dropped,
+            noted=fates(
+                (row_id, Reason.LINES_REMOVED, detail)
+                for row_id, detail in zip(outcome.kept["id"].to_pylist(), after.details, strict=True)
+                if detail
+            ),
+        )

@@ -1,46 +1,25 @@
 """The four families of quality rules: Gopher repetition, Gopher quality, C4, FineWeb.
 
-Each family is a set of thresholds with the published values as defaults, and a function that gives the first rule
-that a text breaks, with the measured value and the threshold, or `None`. A threshold set to `None` turns its rule
-off. The order of the rules within a family decides which reason is given; it is that of the common open pipelines.
+Each family is a set of thresholds with the published values as defaults, the signals that it bounds, and its rules. A
+threshold set to `None` turns its rule off. The order of the rules within a family decides which reason is given; it is
+that of the common open pipelines.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from enum import StrEnum
-from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tiers.l1_filtered.measures import (
-    ALPHABETIC,
-    ENDS_SENTENCE,
-    LINE_BREAK,
-    LINE_BREAK_RECORD,
-    PUNCTUATION,
-    RECORD,
-    SYMBOLIC,
-    Measures,
-    Ngrams,
-    WordMemory,
-    covered,
-    duplicated,
-    repeated,
-    repeats,
-    top_run,
-    word_hash,
-)
-from tiers.l1_filtered.words import TERMINALS
+from tiers.stage import Rule
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Run = Annotated[int, Field(ge=1, le=64)]
-Verdict = tuple[str, str] | None
 
 
 class Reason(StrEnum):
@@ -83,25 +62,33 @@ class Reason(StrEnum):
     LINE_BREAKS = "fineweb.line_breaks"
 
 
-class _Family(BaseModel):
+class Family(BaseModel):
+    """One family of rules, as a frozen configuration."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def signals(self) -> Sequence[pa.Field]:
+        """What is measured, in the order in which `measures` gives it."""
+        raise NotImplementedError
 
-def _above(reason: Reason, value: float, threshold: float | None) -> Verdict:
-    """A verdict if `value` exceeds `threshold`."""
-    if threshold is None or value <= threshold:
-        return None
-    return reason, f"{value:.4g} > {threshold:.4g}"
+    def rules(self) -> Sequence[Rule]:
+        """The rules in the order in which they give the reason."""
+        raise NotImplementedError
 
-
-def _below(reason: Reason, value: float, threshold: float | None) -> Verdict:
-    """A verdict if `value` falls short of `threshold`."""
-    if threshold is None or value >= threshold:
-        return None
-    return reason, f"{value:.4g} < {threshold:.4g}"
+    def measuring(self) -> dict[str, Any]:
+        """What the signals depend on beside the text: every parameter that is no threshold."""
+        raise NotImplementedError
 
 
-class GopherRepetition(_Family):
+def _counts(*names: str) -> list[pa.Field]:
+    return [pa.field(name, pa.int64()) for name in names]
+
+
+def _shares(*names: str) -> list[pa.Field]:
+    return [pa.field(name, pa.float64()) for name in names]
+
+
+class GopherRepetition(Family):
     """Repetition, after Gopher (Rae et al. 2021, arXiv:2112.11446, Table A1).
 
     All are shares of the document: of its lines or paragraphs, or of its characters. The most frequent run of n
@@ -129,82 +116,56 @@ class GopherRepetition(_Family):
                 raise ValueError("runs of words must be listed from the shortest to the longest")
         return self
 
-    def judge(self, measures: Measures) -> Verdict:
-        """The first rule that the text breaks."""
-        if not measures.text:
-            return Reason.EMPTY, "0 characters"
-        return self._judge_lines(measures.text) or self._judge_runs(measures)
-
-    def _judge_lines(self, text: str) -> Verdict:
-        paragraphs = _split_paragraphs(text)
-        count, characters = repeated(paragraphs)
-        verdict = _above(Reason.DUPLICATE_PARAGRAPHS, count / len(paragraphs), self.duplicate_paragraphs) or _above(
-            Reason.DUPLICATE_PARAGRAPH_CHARACTERS, characters / len(text), self.duplicate_paragraph_characters
+    def signals(self) -> Sequence[pa.Field]:
+        """Characters, and shares of paragraphs, lines and characters."""
+        lines = (
+            Reason.DUPLICATE_PARAGRAPHS,
+            Reason.DUPLICATE_PARAGRAPH_CHARACTERS,
+            Reason.DUPLICATE_LINES,
+            Reason.DUPLICATE_LINE_CHARACTERS,
         )
-        if verdict:
-            return verdict
-        lines = _split_lines(text)
-        count, characters = repeated(lines)
-        return _above(Reason.DUPLICATE_LINES, count / len(lines), self.duplicate_lines) or _above(
-            Reason.DUPLICATE_LINE_CHARACTERS, characters / len(text), self.duplicate_line_characters
+        runs = [rule.signal for rule in self._run_rules()]
+        return [*_counts("gopher_repetition.characters"), *_shares(*lines, *runs)]
+
+    def rules(self) -> Sequence[Rule]:
+        """Paragraphs, lines, most frequent runs, repeated runs."""
+        bounds = (
+            (Reason.DUPLICATE_PARAGRAPHS, self.duplicate_paragraphs),
+            (Reason.DUPLICATE_PARAGRAPH_CHARACTERS, self.duplicate_paragraph_characters),
+            (Reason.DUPLICATE_LINES, self.duplicate_lines),
+            (Reason.DUPLICATE_LINE_CHARACTERS, self.duplicate_line_characters),
         )
+        return [
+            Rule(Reason.EMPTY, "gopher_repetition.characters", "below", 1),
+            *(Rule(reason, reason, "above", threshold) for reason, threshold in bounds),
+            *self._run_rules(),
+        ]
 
-    def _judge_runs(self, measures: Measures) -> Verdict:
-        size, most = len(measures.text), measures.words
-        ngrams = Ngrams(measures)
-        for n, threshold in self.top_n_grams:
-            if most * ngrams.longest(n) <= threshold * size:
-                continue  # No run occurs more often than the shorter one in it.
-            most, length = top_run(ngrams, n)
-            verdict = _above(_of_run("top_{}_gram", Reason.TOP_N_GRAM, n), most * length / size, threshold)
-            if verdict:
-                return verdict
-        return self._judge_duplicates(measures)
+    def _run_rules(self) -> list[Rule]:
+        families = (
+            ("gopher_repetition.top_{}_gram", Reason.TOP_N_GRAM, self.top_n_grams),
+            ("gopher_repetition.duplicate_{}_grams", Reason.DUPLICATE_N_GRAMS, self.duplicate_n_grams),
+        )
+        return [
+            Rule(_of_run(pattern.format(n), other), pattern.format(n), "above", threshold)
+            for pattern, other, runs in families
+            for n, threshold in runs
+        ]
 
-    def _judge_duplicates(self, measures: Measures) -> Verdict:
-        """Runs that repeat; a bound spares most documents the exact count.
-
-        Where a longer run repeats, so does a shorter one that begins there. Whatever a rule counts therefore lies in
-        runs that begin where a shortest one repeats.
-        """
-        if not self.duplicate_n_grams:
-            return None
-        size, offsets = len(measures.text), measures.offsets
-        shortest, longest = self.duplicate_n_grams[0][0], self.duplicate_n_grams[-1][0]
-        ngrams = Ngrams(measures)
-        recurring, repeating = repeats(ngrams.hashes(shortest))
-        if covered(repeating, longest, offsets) <= min(share for _, share in self.duplicate_n_grams) * size:
-            return None
-        for n, threshold in self.duplicate_n_grams:
-            if covered(repeating, n, offsets) <= threshold * size:
-                continue
-            hashes = ngrams.hashes(n)
-            recurring = recurring[recurring < len(hashes)]
-            share = duplicated(hashes, n, recurring, ngrams.lengths(n)) / size
-            verdict = _above(_of_run("duplicate_{}_grams", Reason.DUPLICATE_N_GRAMS, n), share, threshold)
-            if verdict:
-                return verdict
-        return None
+    def measuring(self) -> dict[str, Any]:
+        """How long the runs are."""
+        return {
+            "top_n_grams": [n for n, _ in self.top_n_grams],
+            "duplicate_n_grams": [n for n, _ in self.duplicate_n_grams],
+        }
 
 
-def _split_paragraphs(text: str) -> list[str]:
-    """Paragraphs stand between blank lines."""
-    text = text.strip()
-    return re.split(r"\n{2,}", text) if "\n\n\n" in text else text.split("\n\n")
-
-
-def _split_lines(text: str) -> list[str]:
-    """Lines without the blank ones between them; a line break at either end leaves an empty line there."""
-    lines = [line for line in text.split("\n") if line]
-    return [""] * text.startswith("\n") + lines + [""] * text.endswith("\n")
-
-
-def _of_run(pattern: str, other: Reason, n: int) -> Reason:
-    name = "gopher_repetition." + pattern.format(n)
+def _of_run(name: str, other: Reason) -> Reason:
+    """The reason of that name, if there is one."""
     return Reason(name) if name in Reason.__members__.values() else other
 
 
-class GopherQuality(_Family):
+class GopherQuality(Family):
     """Quality, after Gopher (Rae et al. 2021, arXiv:2112.11446, Appendix A.1.1).
 
     Words that are nothing but symbols don't count towards the number of words and their mean length; they do count
@@ -222,59 +183,40 @@ class GopherQuality(_Family):
     min_stop_words: Count | None = 2
     stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
 
-    def judge(self, measures: Measures) -> Verdict:
-        """The first rule that the text breaks."""
-        proper = (measures.kinds & SYMBOLIC) == 0
-        count = int(proper.sum())
-        verdict = _below(Reason.TOO_SHORT, count, self.min_words) or _above(Reason.TOO_LONG, count, self.max_words)
-        if verdict or not measures.words:
-            return verdict
-        return self._judge_lengths(measures, proper) or self._judge_symbols(measures) or self._judge_words(measures)
-
-    def _judge_lengths(self, measures: Measures, proper: npt.NDArray[np.bool_]) -> Verdict:
-        lengths = measures.lengths[proper]
-        if not len(lengths):
-            return None
-        mean = int(lengths.sum()) / len(lengths)
-        return _below(Reason.SHORT_WORDS, mean, self.min_mean_word_length) or _above(
-            Reason.LONG_WORDS, mean, self.max_mean_word_length
+    def signals(self) -> Sequence[pa.Field]:
+        """Words, and what there is of symbols, letters and stop words among them."""
+        shares = _shares(
+            "gopher_quality.mean_word_length",
+            Reason.HASHES,
+            Reason.ELLIPSES,
+            Reason.BULLETS,
+            Reason.ELLIPSIS_LINES,
+            "gopher_quality.alphabetic_words",
         )
+        return [*_counts("gopher_quality.words"), *shares, *_counts("gopher_quality.stop_words")]
 
-    def _judge_symbols(self, measures: Measures) -> Verdict:
-        text, words = measures.text, measures.words
-        ellipses = text.count("...") + text.count("…")
-        verdict = _above(Reason.HASHES, text.count("#") / words, self.max_symbols_per_word) or _above(
-            Reason.ELLIPSES, ellipses / words, self.max_symbols_per_word
-        )
-        if verdict:
-            return verdict
-        lines = text.splitlines()
-        bullets = sum(line.lstrip().startswith(("•", "-")) for line in lines)
-        trailing = sum(line.rstrip().endswith(("...", "…")) for line in lines) if ellipses else 0
-        return _above(Reason.BULLETS, bullets / len(lines), self.max_bullet_lines) or _above(
-            Reason.ELLIPSIS_LINES, trailing / len(lines), self.max_ellipsis_lines
-        )
+    def rules(self) -> Sequence[Rule]:
+        """Number and length of words, symbols, letters, stop words."""
+        words, length = "gopher_quality.words", "gopher_quality.mean_word_length"
+        return [
+            Rule(Reason.TOO_SHORT, words, "below", self.min_words),
+            Rule(Reason.TOO_LONG, words, "above", self.max_words),
+            Rule(Reason.SHORT_WORDS, length, "below", self.min_mean_word_length),
+            Rule(Reason.LONG_WORDS, length, "above", self.max_mean_word_length),
+            Rule(Reason.HASHES, Reason.HASHES, "above", self.max_symbols_per_word),
+            Rule(Reason.ELLIPSES, Reason.ELLIPSES, "above", self.max_symbols_per_word),
+            Rule(Reason.BULLETS, Reason.BULLETS, "above", self.max_bullet_lines),
+            Rule(Reason.ELLIPSIS_LINES, Reason.ELLIPSIS_LINES, "above", self.max_ellipsis_lines),
+            Rule(Reason.FEW_LETTERS, "gopher_quality.alphabetic_words", "below", self.min_alphabetic_words),
+            Rule(Reason.FEW_STOP_WORDS, "gopher_quality.stop_words", "below", self.min_stop_words),
+        ]
 
-    def _judge_words(self, measures: Measures) -> Verdict:
-        alphabetic = int(((measures.kinds & ALPHABETIC) != 0).sum()) / measures.words
-        verdict = _below(Reason.FEW_LETTERS, alphabetic, self.min_alphabetic_words)
-        if verdict or self.min_stop_words is None:
-            return verdict
-        found = int((measures.hashes[:, None] == _hashes(self.stop_words)).any(axis=0).sum())
-        return _below(Reason.FEW_STOP_WORDS, found, self.min_stop_words)
+    def measuring(self) -> dict[str, Any]:
+        """Which words are stop words."""
+        return {"stop_words": sorted(set(self.stop_words))}
 
 
-@lru_cache(maxsize=8)
-def _hashes(words: tuple[str, ...]) -> npt.NDArray[np.uint64]:
-    return np.array([word_hash(word) for word in set(words)], np.uint64)
-
-
-_CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
-_POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
-_LINE_ENDS = (".", "?", "!", '"', "'")
-
-
-class C4(_Family):
+class C4(Family):
     """Lines and pages, after C4 (Raffel et al. 2020, JMLR 21(140), section 2.2).
 
     Lines fall away one by one, and then the page if too few sentences are left. What the paper's list leaves out and
@@ -307,71 +249,24 @@ class C4(_Family):
     policies: bool = True
     edit: bool = True
 
-    def judge(self, text: str, memory: WordMemory) -> tuple[Verdict, list[str]]:
-        """The first rule that the text breaks, and the lines that are left of it."""
-        kept: list[str] = []
-        for raw in text.splitlines():
-            line = self._line(raw)
-            if line is None:
-                continue
-            lower = line.lower()
-            if self.lorem_ipsum and "lorem ipsum" in lower:
-                return (Reason.LOREM_IPSUM, "1 > 0"), kept
-            if self.javascript and "javascript" in lower:
-                continue
-            if self.curly_bracket and "{" in line:
-                return (Reason.CURLY_BRACKET, f"{text.count('{')} > 0"), kept
-            if self._states_a_policy(lower):
-                continue
-            kept.append(line)
-        if self.min_sentences is None or len(kept) >= self.min_sentences:
-            return None, kept
-        return _below(Reason.FEW_SENTENCES, sentences(kept, memory), self.min_sentences), kept
+    def signals(self) -> Sequence[pa.Field]:
+        """What pages are dropped for: of placeholder text and curly brackets only what comes first; sentences left."""
+        return _counts(Reason.LOREM_IPSUM, Reason.CURLY_BRACKET, "c4.sentences")
 
-    def edited(self, text: str) -> str:
-        """What is left of the text of a document that is kept, with its paragraphs and indentation."""
-        lines: list[str] = []
-        for raw in text.splitlines():
-            line = self._line(raw) if raw.strip() else ""
-            if (
-                line is None
-                or (self.javascript and "javascript" in line.lower())
-                or self._states_a_policy(line.lower())
-            ):
-                continue
-            lines.append(raw[: len(raw) - len(raw.lstrip())] + line if line else "")
-        return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+    def rules(self) -> Sequence[Rule]:
+        """Placeholder text, curly brackets, sentences."""
+        return [
+            Rule(Reason.LOREM_IPSUM, Reason.LOREM_IPSUM, "above", 0 if self.lorem_ipsum else None),
+            Rule(Reason.CURLY_BRACKET, Reason.CURLY_BRACKET, "above", 0 if self.curly_bracket else None),
+            Rule(Reason.FEW_SENTENCES, "c4.sentences", "below", self.min_sentences),
+        ]
 
-    def _states_a_policy(self, lower: str) -> bool:
-        return self.policies and any(policy in lower for policy in _POLICIES)
-
-    def _line(self, raw: str) -> str | None:
-        """The line without citation marks, or `None` if it falls away for its form."""
-        line = raw.strip()
-        words = line.split()
-        longest = self.max_word_length
-        if longest and len(line) > longest and max(map(len, words)) > longest:
-            return None
-        if self.citations and "[" in line:
-            line = _CITATION.sub("", line)
-        if self.terminal_punctuation and (not line.endswith(_LINE_ENDS) or line.endswith("...")):
-            return None
-        if self.min_words_per_line and len(words) < self.min_words_per_line:
-            return None
-        return line
+    def measuring(self) -> dict[str, Any]:
+        """Everything that tells which lines fall away, or which of two reasons comes first."""
+        return self.model_dump(mode="json", exclude={"min_sentences"})
 
 
-def sentences(lines: list[str], memory: WordMemory) -> int:
-    """Sentences in `lines`: each begins one, and so does every word after a mark that ends one."""
-    records = b"".join(LINE_BREAK_RECORD + memory.table(line.split()).tobytes() for line in lines)
-    kinds = np.frombuffer(records, RECORD)["kind"]
-    kinds = kinds[((kinds & PUNCTUATION) == 0) | ((kinds & ENDS_SENTENCE) != 0)]
-    ends = (kinds & ENDS_SENTENCE) != 0
-    begins = (kinds & (ENDS_SENTENCE | LINE_BREAK)) == 0
-    return len(lines) + int((ends[:-1] & begins[1:]).sum())
-
-
-class FineWeb(_Family):
+class FineWeb(Family):
     """Lists, menus and repeated lines, after FineWeb (Penedo et al. 2024, arXiv:2406.17557, section 3.6).
 
     Attributes:
@@ -388,24 +283,21 @@ class FineWeb(_Family):
     max_duplicate_line_characters: Share | None = 0.01
     max_line_breaks_per_word: Annotated[float, Field(ge=0)] | None = 0.3
 
-    def judge(self, measures: Measures) -> Verdict:
-        """The first rule that the text breaks."""
-        text = measures.text
-        lines = [line for line in text.split("\n") if line and not line.isspace()]
-        if not lines:
-            return Reason.NO_LINES, "0 lines"
-        punctuated = sum(line[-1] in TERMINALS for line in lines) / len(lines)
-        short = sum(len(line) <= self.short_line for line in lines) / len(lines)
-        breaks = text.count("\n")
-        verdict = (
-            _below(Reason.LINE_PUNCTUATION, punctuated, self.min_line_punctuation)
-            or _above(Reason.SHORT_LINES, short, self.max_short_lines)
-            or _above(
-                Reason.DUPLICATE_CHARACTERS,
-                repeated(lines)[1] / (len(text) - breaks),
-                self.max_duplicate_line_characters,
-            )
-        )
-        if verdict or self.max_line_breaks_per_word is None:
-            return verdict
-        return _above(Reason.LINE_BREAKS, breaks / measures.words, self.max_line_breaks_per_word)
+    def signals(self) -> Sequence[pa.Field]:
+        """Lines, and what there is among them of those that the rules bound."""
+        shares = (Reason.LINE_PUNCTUATION, Reason.SHORT_LINES, Reason.DUPLICATE_CHARACTERS, Reason.LINE_BREAKS)
+        return [*_counts("fineweb.lines"), *_shares(*shares)]
+
+    def rules(self) -> Sequence[Rule]:
+        """Lines at all, their ends, their length, repeated ones, how many there are."""
+        return [
+            Rule(Reason.NO_LINES, "fineweb.lines", "below", 1),
+            Rule(Reason.LINE_PUNCTUATION, Reason.LINE_PUNCTUATION, "below", self.min_line_punctuation),
+            Rule(Reason.SHORT_LINES, Reason.SHORT_LINES, "above", self.max_short_lines),
+            Rule(Reason.DUPLICATE_CHARACTERS, Reason.DUPLICATE_CHARACTERS, "above", self.max_duplicate_line_characters),
+            Rule(Reason.LINE_BREAKS, Reason.LINE_BREAKS, "above", self.max_line_breaks_per_word),
+        ]
+
+    def measuring(self) -> dict[str, Any]:
+        """How long a short line is."""
+        return {"short_line": self.short_line}

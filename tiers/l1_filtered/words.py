@@ -4,18 +4,22 @@ The thresholds of Gopher, C4 and FineWeb are used, in open pipelines, on words a
 them: punctuation stands apart, contractions fall in two (`do` `n't`), abbreviations keep their period, numbers lose
 their units. A plain split at white space decides differently in most documents (punctuation isn't counted as
 words, so the share of alphabetic words moves). This module follows the same conventions, which go back to the Penn
-Treebank (Marcus et al. 1993), without spaCy, and in time linear in the length of a chunk.
-
-A *chunk* is what stands between white space; no rule looks beyond its ends.
+Treebank (Marcus et al. 1993), without spaCy: here are the characters and chunks that they name, in `kernels.words` is
+how they split.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
+
+import numpy as np
+
+from tiers.l1_filtered.kernels import text as classes
+from tiers.l1_filtered.kernels.text import Characters, Hashes, Text, put_entries
+from tiers.l1_filtered.kernels.words import UNIT, split_words
 
 SENTENCE_ENDS = frozenset(
     "!.?։؟۔܀܁܂߹।॥၊။።፧፨᙮᜵᜶᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᰻᰼᱾᱿‼‽⁇⁈⁉⸮⸼꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗！．？｡。"
@@ -36,6 +40,7 @@ SYMBOLS = (
 
 _QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉〈〉⟦⟧"
 _MARKS = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪"
+_DOLLARS = ("US$", "C$", "A$")
 _CURRENCIES = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿"
 _UNITS = (
     "km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh mph hPa Pa "
@@ -44,69 +49,23 @@ _UNITS = (
     "جم كغ ملغ كوب اكواب"
 )
 _APOSTROPHES = ("'", "’")
-_TAIL = 10  # No suffix but a run of periods is longer, with what must stand before it.
-_LONGEST_SPECIAL = 16
-_LONGEST_JOINED = 64
-_LONGEST_URL = 2000
-_PLAIN = re.compile(r"([A-Za-z](?:[A-Za-z_]*[A-Za-z])?)((?:(?<=[a-z])\.|[,;:!?)])?)")
-
-
-def _ranges(codes: Iterable[int]) -> str:
-    """The inside of a character class that holds exactly `codes`, ascending."""
-    spans: list[list[int]] = []
-    for code in codes:
-        if spans and code == spans[-1][1] + 1:
-            spans[-1][1] = code
-        else:
-            spans.append([code, code])
-    return "".join(rf"\U{low:08x}-\U{high:08x}" for low, high in spans)
-
-
-def _classes(limit: int) -> dict[str, str]:
-    """Character classes below a code point: lower and upper case (letters without case are in both), other symbols."""
-    found: dict[str, list[int]] = {"lower": [], "upper": [], "icon": []}
-    for code in range(limit):
-        category = unicodedata.category(chr(code))
-        if category in ("Ll", "Lo"):
-            found["lower"].append(code)
-        if category in ("Lu", "Lo"):
-            found["upper"].append(code)
-        if category == "So":
-            found["icon"].append(code)
-    return {name: _ranges(codes) for name, codes in found.items()}
-
-
-def _either(options: Iterable[str]) -> str:
-    """A pattern for any of `options`, the longest first."""
-    return "|".join(re.escape(option) for option in sorted(set(options), key=len, reverse=True))
-
-
-@lru_cache(maxsize=2)
-def _patterns(ascii_only: bool) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Compiled patterns for what stands before, behind and inside words, and for addresses that stay whole.
-
-    Those for ASCII agree with the others on it and are much faster, having no large character classes.
-    """
-    classes = _classes(0x80 if ascii_only else 0x20000)
-    lower, upper = classes["lower"], classes["upper"]
-    icon = f"[{classes['icon']}]" if classes["icon"] else "(?!)"
-    quotes, marks = re.escape(_QUOTES), re.escape(_MARKS)
-    letter = r"[^\W\d_]"
-    money = _either([*_CURRENCIES, "US$", "C$", "A$"])
-    loose = f"……|[{marks}{quotes}]|{icon}"
-    before = rf"[§%=—–]|\+(?!\d)|\.\.+|{loose}|{money}"
-    behind = (
-        rf"(?:\.\.+|{loose}|['’][sS]|[—–]|(?<=[0-9])\+|(?<=°[FfCcKk])\.|(?<=[0-9])(?:{money}|{_either(_UNITS.split())})"
-        rf"|(?<=[0-9{lower}%²\-+{quotes}{marks}|])\.|(?<=[{upper}][{upper}])\.)$"
-    )
-    inside = (
-        rf"\.\.+|…|{icon}|(?<=[0-9])[+\-*^](?=[0-9-])|(?<=[{lower}{quotes}])\.(?=[{upper}{quotes}])"
-        rf"|(?<={letter}),(?={letter})|(?<=[^\W_])(?:-{{1,3}}|——?|–|~)(?={letter})|(?<=[^\W_])[:<>=/](?={letter})"
-    )
-    host = rf"(?:[A-Za-z0-9\u00a1-\uffff](?:[A-Za-z0-9\u00a1-\uffff_-]*[A-Za-z0-9\u00a1-\uffff])?\.)+[{lower}]{{2,63}}"
-    number = r"(?:[1-9]\d?|1\d\d|2[01]\d|22[0-3])(?:\.\d{1,3}){3}"
-    address = rf"(?:[\w+\-.]{{2,}}://)?(?:[^\s@]+@)?(?:{number}|{host})(?::\d{{2,5}})?(?:[/?#]\S*)?$"
-    return re.compile(before), re.compile(behind), re.compile(inside), re.compile(address)
+_UNSPACED = (
+    ("\u0e00", "\u0eff"),  # Thai, Lao
+    ("\u1000", "\u109f"),  # Myanmar
+    ("\u1780", "\u17ff"),  # Khmer
+    ("\u3040", "\u30ff"),  # Hiragana, Katakana
+    ("\u3400", "\u9fff"),  # Han
+    ("\uf900", "\ufaff"),
+)
+_AMONG_LETTERS = (("\u3001", "\u303f"),)  # Han punctuation, which the common split has among the letters.
+_CATEGORIZED = 0x20000  # Beyond are letters without case, which no rule here tells from others.
+_BITS_OF_CATEGORY = {
+    "Ll": classes.LOWER | classes.STOPPED,
+    "Lo": classes.LOWER | classes.STOPPED | classes.UPPER,
+    "Lu": classes.UPPER,
+    "So": classes.ICON | classes.PREFIX | classes.SUFFIX | classes.INFIX,
+    "P": classes.PUNCTUATION,
+}
 
 
 def _contractions() -> Iterator[tuple[str, ...]]:
@@ -188,126 +147,95 @@ def _special() -> dict[str, tuple[str, ...]]:
     return special
 
 
+def text_of(texts: Sequence[str], table: Characters) -> Text:
+    """`texts` as the kernels see them."""
+    codes = np.array([ord(character) for character in "".join(texts)], np.int64)
+    return Text(table[codes], np.cumsum([0, *map(len, texts)]))
+
+
+def entries(texts: Sequence[str]) -> Hashes:
+    """Entries of `texts` [slots, (hash, 1)]."""
+    made = _no_entries(len(texts))
+    put_entries(made, text_of(texts, characters()), np.ones(len(texts), np.uint64), np.uint64(0))
+    return made
+
+
+def _no_entries(most: int) -> Hashes:
+    return np.zeros((1 << (2 * most).bit_length(), 2), np.uint64)
+
+
+def _masks(lengths: Iterable[Sequence[int]]) -> Hashes:
+    """Where words of these lengths begin in their chunks, as bits [chunks]."""
+    return np.array([sum(1 << start for start in np.cumsum([0, *each[:-1]]).tolist()) for each in lengths], np.uint64)
+
+
 @lru_cache(maxsize=1)
-def _sequences() -> tuple[dict[tuple[str, ...], tuple[str, ...]], frozenset[str], int]:
-    """Runs of words that make up a special chunk, by their words; the words that they begin with; the longest."""
-    runs = {tuple(_split(chunk, {})): words for chunk, words in _special().items()}
-    runs = {run: words for run, words in runs.items() if len(run) > 1}
-    return runs, frozenset(run[0] for run in runs), max(map(len, runs))
+def special_chunks() -> Hashes:
+    """The entries of special chunks and of units, for the kernels."""
+    units = [*_UNITS.split(), *_CURRENCIES, *_DOLLARS]
+    chunks = text_of(list(_special()), characters())
+    made = _no_entries(len(units) + len(_special()))
+    put_entries(made, text_of(units, characters()), np.zeros(len(units), np.uint64), UNIT)
+    ruled = split_words(chunks, made)
+    runs = _masks([lengths.tolist() for lengths in np.split(ruled.lengths, ruled.bounds[1:-1])])
+    starts = _masks([list(map(len, words)) for words in _special().values()])
+    put_entries(made, chunks, starts | runs << np.uint64(32), np.uint64(0))
+    return made
 
 
-def _split(chunk: str, special: dict[str, tuple[str, ...]]) -> list[str]:
-    """The words of `chunk` by prefixes, suffixes and infixes; what is in `special` isn't split further."""
-    before, behind, inside, address = _patterns(chunk.isascii())
-    start, end = 0, len(chunk)
-    tail: list[str] = []
-    words: list[str] = []
-
-    def is_special() -> bool:
-        return end - start <= _LONGEST_SPECIAL and chunk[start:end] in special
-
-    while start < end and not is_special():
-        prefix = before.match(chunk, start, end)
-        if prefix:
-            words.append(prefix.group())
-            start = prefix.end()
-            if is_special():
-                break
-        cut = _suffix_start(chunk, start, end, behind)
-        if cut < end:
-            tail.append(chunk[cut:end])
-            end = cut
-        elif not prefix:
-            break
-    if start < end:
-        words.extend(special[chunk[start:end]] if is_special() else _split_inside(chunk[start:end], inside, address))
-    return words + tail[::-1]
-
-
-def _suffix_start(chunk: str, start: int, end: int, behind: re.Pattern[str]) -> int:
-    """Where the suffix of chunk[start:end] begins, or `end` if it has none; looks at a few characters only."""
-    if chunk.endswith("..", start, end):
-        while end > start and chunk[end - 1] == ".":
-            end -= 1
-        return end
-    low = max(start, end - _TAIL)
-    tail = chunk[low:end]
-    found = None if tail.isalpha() else behind.search(tail)
-    return low + found.start() if found else end
-
-
-def _split_inside(core: str, inside: re.Pattern[str], address: re.Pattern[str]) -> list[str]:
-    """The words of a chunk that has lost its prefixes and suffixes."""
-    if len(core) <= _LONGEST_URL and "." in core and address.match(core):
-        return [core]
-    words, start = [], 0
-    for infix in inside.finditer(core):
-        if infix.start() == 0:
-            continue
-        if infix.start() > start:
-            words.append(core[start : infix.start()])
-        words.append(infix.group())
-        start = infix.end()
-    if start < len(core):
-        words.append(core[start:])
-    return words
-
-
-def _join_special(words: list[str]) -> list[str]:
-    """`words` with each run that makes up a special chunk replaced by that chunk's words, longest runs first.
-
-    A chunk of very many words is left as it is: it's no language, and emoticons in it don't matter.
-    """
-    runs, heads, longest = _sequences()
-    starts = [at for at, word in enumerate(words) if word in heads]
-    if not starts or not 1 < len(words) <= _LONGEST_JOINED:
-        return words
-    taken: dict[int, tuple[int, tuple[str, ...]]] = {}
-    used = [False] * len(words)
-    for size in range(min(longest, len(words)), 1, -1):
-        for at in starts:
-            run = runs.get(tuple(words[at : at + size])) if at + size <= len(words) else None
-            if run is not None and not any(used[at : at + size]):
-                taken[at] = (size, run)
-                used[at : at + size] = [True] * size
-    if not taken:
-        return words
-    joined: list[str] = []
-    at = 0
-    while at < len(words):
-        size, run = taken.get(at, (1, (words[at],)))
-        joined.extend(run)
-        at += size
-    return joined
-
-
-def chunk_words(chunk: str) -> list[str]:
-    """The words of one chunk, in order.
+@lru_cache(maxsize=2)
+def characters(unspaced: bool = False) -> Characters:
+    """The character of every code point: itself and its classes.
 
     Args:
-        chunk: Text without white space; any length.
-
-    Returns:
-        Words that joined give `chunk` again.
+        unspaced: Whether characters of scripts without spaces between words are words of their own.
     """
-    special = _special().get(chunk)
-    if special is not None:
-        return list(special)
-    plain = _PLAIN.fullmatch(chunk)
-    if plain:  # Most chunks; what follows would find the same.
-        core, mark = plain.groups()
-        if not mark:
-            return [core]
-        if core not in _special():
-            return [core, mark]
-    return _join_special(_split(chunk, _special()))
+    table = np.arange(0x110000)
+    alone = table.astype(np.uint32).view("U1")
+    for bit, holds in (
+        (classes.SPACE, np.strings.isspace),
+        (classes.LETTER, np.strings.isalpha),
+        (classes.ALPHANUMERIC, np.strings.isalnum),
+        (classes.DECIMAL, np.strings.isdecimal),
+    ):
+        table[holds(alone)] |= bit
+    for code, category in enumerate(map(unicodedata.category, map(chr, range(_CATEGORIZED)))):
+        table[code] |= _BITS_OF_CATEGORY.get(category, _BITS_OF_CATEGORY.get(category[0], 0))
+    for first, last in _AMONG_LETTERS:
+        table[ord(first) : ord(last) + 1] |= classes.ALPHANUMERIC | classes.LOWER | classes.UPPER | classes.STOPPED
+    for bit, members in _members().items():
+        table[np.array([ord(member) for member in members])] |= bit
+    for first, last in (("0", "9"), ("A", "Z"), ("a", "z"), ("\u00a1", "\uffff")):
+        table[ord(first) : ord(last) + 1] |= classes.HOST
+    for first, last in _UNSPACED if unspaced else ():
+        table[ord(first) : ord(last) + 1] |= classes.UNSPACED
+    return table
 
 
-def english_words(text: str) -> list[str]:
-    """The words of `text`, in order, without white space."""
-    return [word for chunk in text.split() for word in chunk_words(chunk)]
+def _members() -> dict[int, Iterable[str]]:
+    """The characters of each class that has a list."""
+    loose = _QUOTES + _MARKS
+    lines = "".join(map(chr, range(0x2030)))
+    return {
+        classes.LINE_BREAK: [line[-1] for line in lines.splitlines(keepends=True)[:-1]],
+        classes.DIGIT: "0123456789",
+        classes.PREFIX: f"§%=—–{loose}{_CURRENCIES}",
+        classes.SUFFIX: f"—–{loose}",
+        classes.INFIX: "….,+-*^—–~:<>=/",
+        classes.QUOTE: _QUOTES,
+        classes.STOPPED: f"0123456789%²-+|{loose}",
+        classes.HEAD: {chunk[0] for chunk in _special()},
+        classes.SYMBOL: SYMBOLS,
+        classes.SENTENCE_END: SENTENCE_ENDS,
+        classes.TERMINAL: TERMINALS,
+    }
 
 
-def is_punctuation(word: str) -> bool:
-    """Whether every character of `word` is punctuation (Unicode categories P*)."""
-    return all(unicodedata.category(character)[0] == "P" for character in word)
+def split(texts: Sequence[str], unspaced: bool = False) -> list[list[str]]:
+    """The words of each of `texts`, in order, without white space."""
+    words = split_words(text_of(texts, characters(unspaced)), special_chunks())
+    found = []
+    for text, lengths in zip(texts, np.split(words.lengths, words.bounds[1:-1]), strict=True):
+        letters, ends = "".join(text.split()), np.cumsum(lengths).tolist()
+        found.append([letters[begin:end] for begin, end in pairwise([0, *ends])])
+    return found

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tiers.l1_filtered.measures import Measures, WordMemory
+from tiers.document import documents
 from tiers.l1_filtered.quality_rules import QualityRules
-from tiers.l1_filtered.rules import C4
+from tiers.stage import Context
 
 MODULES = 25
 ENTRIES = "calendar csv difflib enum pathlib random statistics textwrap zipfile".split()
@@ -39,30 +39,27 @@ def filters():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", ["gopher_repetition", "gopher_quality", "c4", "c4_any_line", "fineweb"])
-def test_decisions_and_reasons_are_those_of_datatrove(filters, texts, family):
+def test_decisions_and_reasons_are_those_of_datatrove(filters, texts, family, tmp_path):
     from datatrove.data import Document
 
-    rules = QualityRules()
-    memory = WordMemory()
-    theirs, ours = {
-        "gopher_repetition": (
-            filters.GopherRepetitionFilter(),
-            lambda t: rules.gopher_repetition.judge(Measures(t, memory)),
-        ),
-        "gopher_quality": (filters.GopherQualityFilter(), lambda t: rules.gopher_quality.judge(Measures(t, memory))),
-        "c4": (filters.C4QualityFilter(), lambda t: rules.c4.judge(t, memory)[0]),
-        "c4_any_line": (
-            filters.C4QualityFilter(filter_no_terminal_punct=False),
-            lambda t: C4(terminal_punctuation=False).judge(t, memory)[0],
-        ),
-        "fineweb": (filters.FineWebQualityFilter(), lambda t: rules.fineweb.judge(Measures(t, memory))),
+    theirs, parameters = {
+        "gopher_repetition": (filters.GopherRepetitionFilter(), {}),
+        "gopher_quality": (filters.GopherQualityFilter(), {}),
+        "c4": (filters.C4QualityFilter(), {}),
+        "c4_any_line": (filters.C4QualityFilter(filter_no_terminal_punct=False), {"terminal_punctuation": False}),
+        "fineweb": (filters.FineWebQualityFilter(), {}),
     }[family]
+    off = dict.fromkeys(("gopher_repetition", "gopher_quality", "c4", "fineweb"))
+    stage = QualityRules(**{**off, family.removesuffix("_any_line"): parameters})
+    table = documents([{"text": text, "source": str(number)} for number, text in enumerate(texts)])
+    dropped = stage.prepare(Context(models=tmp_path))(table).dropped
+    reasons = dict(zip(dropped["id"].to_pylist(), dropped["reason"].to_pylist(), strict=True))
     pairs = set()
     disagreed = 0
-    for text in texts:
-        their, our = theirs.filter(Document(text=text, id="")), ours(text)
+    for row_id, text in zip(table["id"].to_pylist(), texts, strict=True):
+        their, our = theirs.filter(Document(text=text, id="")), reasons.get(row_id)
         disagreed += (their is True) != (our is None)
-        pairs.add((None if their is True else their[1], our and our[0]))
+        pairs.add((None if their is True else their[1], our))
 
     assert disagreed <= 0.005 * len(texts)
     # Each of their reasons goes with one of ours, and the other way round.

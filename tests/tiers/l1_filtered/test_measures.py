@@ -1,62 +1,159 @@
+import re
 from collections import Counter
 
+import numpy as np
+import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiers.l1_filtered.measures import Measures, Ngrams, WordMemory, covered, duplicated, repeated, repeats, top_run
+from tiers.l1_filtered.kernels.text import decode, encode
+from tiers.l1_filtered.measures import Measuring, edited
+from tiers.l1_filtered.quality_rules import QualityRules
+from tiers.l1_filtered.rules import C4, GopherRepetition
+from tiers.l1_filtered.words import characters
 
-TEXTS = st.lists(st.sampled_from(["a", "bb", "ccc", "d"]), min_size=1, max_size=60).map(" ".join)
+WORDS = st.lists(st.sampled_from(["a", "bb", "ccc", "d"]), min_size=1, max_size=60).map(" ".join)
+PIECES = [
+    "one two three.",
+    "menu",
+    "  indented line here.",
+    "[12]",
+    "use cookies",
+    "",
+    "\t",
+    "said [edit] he.",
+    "x" * 30,
+]
+LINES = st.lists(st.sampled_from(PIECES), max_size=12).map("\n".join)
+RUNS = GopherRepetition(top_n_grams=[(n, 1) for n in range(1, 5)], duplicate_n_grams=[(n, 1) for n in range(2, 6)])
 
 
-def _ngrams(text):
-    measures = Measures(text, WordMemory())
-    return measures, Ngrams(measures)
+def _column(texts):
+    return pa.chunked_array([pa.array(texts, pa.large_string())])
+
+
+def _signals(text, **families):
+    off = dict.fromkeys(("gopher_repetition", "gopher_quality", "c4", "fineweb"))
+    return Measuring(QualityRules(**{**off, **families}))(_column([text])).to_pylist()[0]
 
 
 @settings(deadline=None)
-@given(TEXTS, st.integers(1, 4))
-def test_top_run_is_the_first_of_the_most_frequent(text, n):
+@given(WORDS)
+def test_the_top_run_is_the_first_of_the_most_frequent(text):
     words = text.split()
-    runs = Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
-    first, count = runs.most_common(1)[0] if runs else ((), 0)
+    signals = _signals(text, gopher_repetition=RUNS)
 
-    assert top_run(_ngrams(text)[1], n) == (count, len(" ".join(first)))
+    for n in range(1, 5):
+        runs = Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+        first, count = runs.most_common(1)[0] if runs else ((), 0)
+        assert signals[f"gopher_repetition.top_{n}_gram"] == count * len(" ".join(first)) / len(text)
 
 
 @settings(deadline=None)
-@given(TEXTS, st.integers(2, 5))
-def test_duplicated_characters_are_counted_from_the_left_without_overlap(text, n):
+@given(WORDS)
+def test_repeated_runs_are_counted_from_the_left_without_overlap(text):
     words = text.split()
-    seen, total, at = set(), 0, 0
-    while at + n <= len(words):
-        run = tuple(words[at : at + n])
-        total += len("".join(run)) if run in seen else 0
-        at += n if run in seen else 1
-        seen.add(run)
-    measures, ngrams = _ngrams(text)
-    hashes = ngrams.hashes(n)
-    recurring, repeating = repeats(hashes)
+    signals = _signals(text, gopher_repetition=RUNS)
 
-    assert duplicated(hashes, n, recurring, ngrams.lengths(n)) == total
-    assert covered(repeating, n, measures.offsets) >= total
+    for n in range(2, 6):
+        seen, total, at = set(), 0, 0
+        while at + n <= len(words):
+            run = tuple(words[at : at + n])
+            total += len("".join(run)) if run in seen else 0
+            at += n if run in seen else 1
+            seen.add(run)
+        assert signals[f"gopher_repetition.duplicate_{n}_grams"] == total / len(text)
 
 
 @settings(deadline=None)
-@given(TEXTS)
-def test_a_full_memory_changes_no_result(text):
-    tiny, large = WordMemory(limit=1), WordMemory()
-    for _ in range(2):
-        assert (Measures(text, tiny).records == Measures(text, large).records).all()
-    assert len(tiny) <= 1
+@given(st.lists(st.sampled_from(["one", "two", "", " ", "three three"]), max_size=12).map("\n".join))
+def test_lines_and_paragraphs_count_each_time_after_the_first(text):
+    def repeated(elements):
+        again = [element for at, element in enumerate(elements) if element in elements[:at]]
+        return len(again) / len(elements), len("".join(again)) / len(text)
+
+    signals = _signals(text, gopher_repetition=RUNS)
+
+    if text:
+        shares = [*repeated(re.split(r"\n{2,}", text.strip())), *repeated(re.split(r"\n+", text))]
+        names = (
+            "duplicate_paragraphs",
+            "duplicate_paragraph_characters",
+            "duplicate_lines",
+            "duplicate_line_characters",
+        )
+        assert [signals[f"gopher_repetition.{name}"] for name in names] == shares
 
 
-def test_long_chunks_are_not_remembered():
-    memory = WordMemory()
-    memory.table(["word", "w" * 1000])
+@settings(deadline=None)
+@given(st.text(st.sampled_from(".…#- •\n\r\x0b\x85 a")))
+def test_symbols_and_lines_are_those_of_python(text):
+    signals = _signals(text, gopher_quality={})
 
-    assert list(memory) == ["word"]
+    if text.split():
+        words, lines = len(_split(text)), text.splitlines()
+        assert signals["gopher_quality.hashes"] == text.count("#") / words
+        assert signals["gopher_quality.ellipses"] == (text.count("...") + text.count("…")) / words
+        assert signals["gopher_quality.bullets"] == sum(line.lstrip().startswith(("•", "-")) for line in lines) / len(
+            lines
+        )
+        assert signals["gopher_quality.ellipsis_lines"] == sum(
+            line.rstrip().endswith(("...", "…")) for line in lines
+        ) / len(lines)
 
 
-def test_repeated_counts_each_time_after_the_first():
-    assert repeated(["one", "two", "one", "one"]) == (2, 6)
-    assert repeated([]) == (0, 0)
+def _split(text):
+    from tiers.l1_filtered.words import split
+
+    return split([text])[0]
+
+
+@settings(deadline=None)
+@given(LINES)
+def test_what_is_cut_is_what_is_told(text):
+    edits = edited(_column([text]), C4(), False)
+    after, detail = edits.texts[0].as_py(), edits.details[0]
+
+    assert (detail is None) == (after.split() == text.split())
+    assert "\n\n\n" not in after
+    assert after == after.strip("\n")
+    if detail:
+        before, left = (sum(bool(line.strip()) for line in each.splitlines()) for each in (text, after))
+        assert detail == f"{before - left} of {before} lines, {len(text) - len(after)} of {len(text)} characters"
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_comes_back_from_its_characters(text):
+    data = np.frombuffer(text.encode(), np.uint8)
+    encoded, offsets = encode(decode(data, np.array([0, len(data)]), characters()))
+
+    assert encoded.tobytes().decode() == text
+    assert offsets.tolist() == [0, len(data)]
+
+
+def test_broken_utf8_is_measured_as_something():
+    broken = pa.py_buffer(bytes(range(128, 256)) * 3 + b"\xf0")
+    offsets = pa.py_buffer(np.array([0, 100, 385], np.int64))
+    texts = pa.chunked_array([pa.Array.from_buffers(pa.large_string(), 2, [None, offsets, broken])])
+
+    assert Measuring(QualityRules())(texts).num_rows == 2
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_signals_do_not_depend_on_how_a_table_is_cut(size):
+    texts = ["", "one two.\n\nthree", " ", "灯塔在海边。", "don't " * 50, "{ \x00 }", "the end\u2028of it. " * 9] * 3
+    measure = Measuring(QualityRules())
+    cut = pa.chunked_array([pa.array(texts[at : at + size], pa.string()) for at in range(0, len(texts), size)])
+
+    assert measure(cut).equals(measure(_column(texts)))
+    assert measure(_column(texts).slice(4, 9)).equals(measure(_column(texts[4:13])))
+    assert measure(_column([])).num_rows == 0
+
+
+def test_large_tables_are_measured_in_parts():
+    texts = [f"sentence {number} is here. " * 2_000 for number in range(20)]
+    measure = Measuring(QualityRules())
+
+    assert measure(_column(texts)).to_pylist() == [measure(_column([text])).to_pylist()[0] for text in texts]

@@ -237,6 +237,113 @@ def test_parameters_out_of_range_are_refused(parameters):
         QualityRules(**parameters)
 
 
-def test_c4_takes_lines_out_and_leaves_paragraphs_and_indentation_alone() -> None:
+def test_c4_takes_lines_out_and_leaves_paragraphs_and_indentation_alone(context):
     first, second = "One whole sentence stands here.\n\n", "Another follows it.\n    indented code stays as it is."
-    assert C4().edited(f"{first}\n\nmenu\n\n{second}\n\n") == first + second
+    outcome = judge(context, f"{first}\n\nmenu\n\n{second}\n\n", c4=C4(min_sentences=None))
+
+    assert outcome.kept["text"].to_pylist() == [first + second]
+
+
+@pytest.mark.parametrize(
+    "phrase", ["Use cookies", "USE COO\u212aIES", "uses cookies", "JavaScript", "a privacy policy"]
+)
+def test_c4_finds_phrases_in_any_case(context, phrase):
+    outcome = judge(context, f"{PROSE}This line speaks of {phrase}, and goes.\n", c4=C4())
+
+    assert outcome.kept["text"].to_pylist() == [PROSE.strip()]
+
+
+def test_c4_gives_the_reason_that_comes_first(context):
+    lorem, bracket = "Lorem ipsum is a line here.\n", "A { is in this line, too.\n"
+
+    assert reason(context, PROSE + lorem + bracket, c4=C4()) == (Reason.LOREM_IPSUM, "1 > 0")
+    assert reason(context, PROSE + bracket * 2 + lorem, c4=C4()) == (Reason.CURLY_BRACKET, "2 > 0")
+    assert reason(context, PROSE + lorem + bracket, c4=C4(lorem_ipsum=False))[0] == Reason.CURLY_BRACKET
+
+
+def measured(context, text, **parameters):
+    measure = QualityRules(**parameters).prepare_measuring(context)
+    return measure(documents([{"text": text, "source": "a"}])["text"]).to_pylist()[0]
+
+
+def test_every_signal_of_every_document_is_measured(context):
+    signals = measured(context, f"{PROSE}{{\nLorem ipsum comes after it.\n")
+
+    assert set(signals) == {rule.signal for rule in QualityRules().rules()}
+    assert None not in signals.values()
+    assert signals["c4.sentences"] == 7
+    assert signals["fineweb.lines"] == 7
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_what_a_text_has_nothing_of_is_null(context, text):
+    signals = measured(context, text)
+
+    assert signals["gopher_repetition.characters"] == len(text)
+    assert signals["gopher_quality.words"] == signals["fineweb.lines"] == 0
+    assert (signals["gopher_repetition.duplicate_lines"] is None) == (text == "")
+    assert {signals["gopher_quality.mean_word_length"], signals["fineweb.short_lines"]} == {None}
+
+
+def test_thresholds_do_not_belong_to_what_is_measured():
+    other = QualityRules(
+        gopher_repetition=GopherRepetition(duplicate_lines=None, top_n_grams=((2, 0.5), (3, 0.5), (4, 0.5))),
+        gopher_quality=GopherQuality(min_words=10),
+        c4=C4(min_sentences=None),
+        fineweb=FineWeb(max_short_lines=0.5),
+    )
+
+    assert other.measuring() == QualityRules().measuring()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"fineweb": None},
+        {"fineweb": {"short_line": 20}},
+        {"c4": {"terminal_punctuation": False}},
+        {"c4": {"edit": False}},
+        {"gopher_quality": {"stop_words": ["der", "die", "das"]}},
+        {"gopher_repetition": {"duplicate_n_grams": [[5, 0.1]]}},
+        {"unspaced": "characters"},
+    ],
+)
+def test_what_changes_a_signal_belongs_to_what_is_measured(parameters):
+    assert QualityRules(**parameters).measuring() != QualityRules().measuring()
+
+
+def test_runs_of_other_lengths_have_signals_and_reasons(context):
+    rule = GopherRepetition(top_n_grams=((12, 0.1),), duplicate_n_grams=())
+    text = f"{' '.join(UNIQUE[:60])} {' '.join(UNIQUE[:30])}"
+
+    assert reason(context, text, gopher_repetition=rule)[0] == Reason.TOP_N_GRAM
+    assert "gopher_repetition.top_12_gram" in measured(context, text, gopher_repetition=rule)
+
+
+CHINESE = "灯塔看守人每天晚上爬上楼梯点亮灯塔。冬天的暴风雨把浪花打在窗户上，他好几天看不见港口。\n他写日记。\n"
+
+
+def test_unspaced_scripts_can_be_counted_by_characters(context):
+    chunks, counted = (
+        measured(context, CHINESE, unspaced=unspaced, c4={"terminal_punctuation": False})
+        for unspaced in ("chunks", "characters")
+    )
+
+    assert chunks["gopher_quality.words"] == 2
+    assert counted["gopher_quality.words"] == sum(map(str.isalpha, CHINESE))
+    assert counted["gopher_quality.mean_word_length"] == 1
+    assert chunks["c4.sentences"] == 0
+    assert counted["c4.sentences"] == 3
+
+
+def test_long_lines_without_spaces_are_no_words(context):
+    rules = {"c4": C4(terminal_punctuation=False, min_sentences=None)}
+    text = "灯塔" * 600
+
+    assert judge(context, text, **rules).kept["text"].to_pylist() == [""]
+    assert judge(context, text, unspaced="characters", **rules).kept["text"].to_pylist() == [text]
+
+
+def test_some_family_must_be_on():
+    with pytest.raises(ValidationError, match="all families"):
+        QualityRules(**OFF)

@@ -1,0 +1,1 @@
+"""Compiled kernels: whatever looks at every character or word of a text."""
