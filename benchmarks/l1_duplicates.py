@@ -1,4 +1,4 @@
-"""Near duplicates: how many planted copies are found, how many documents are wrongly dropped, and how fast, beside peers.
+"""Near duplicates: how many planted copies are found, how many documents wrongly dropped, and how fast, beside peers.
 
     python benchmarks/l1_duplicates.py [--corpus debian] [--datatrove PYTHON] [--daft PYTHON] [--text-dedup PYTHON]
 
@@ -6,11 +6,12 @@ The corpus is that of `l1_rules.py`. Near duplicates that it already has are dro
 removal must be explained by what is planted: of each document one copy in which some words were replaced, and one
 decoy in which 60 % were. A copy and its original whose true similarity lies below the threshold needn't be found.
 
-Speed is taken on the documents with copies of 1 %, in CPU seconds of all threads and processes: Tierline runs the tier
-from its committed L0 shard to the committed result, ledger included; datatrove 0.10.1, Daft and text-dedup go from
-JSON lines to what stays (`l1_duplicates_peers.py`), each in a process of its own, in turn, after a warm-up. They are
-looked for in the interpreters that are named, since they don't all live with each other (datatrove needs xxhash 3);
-what isn't there is skipped. All have the same parameters, and only Tierline looks at the texts of candidates.
+Speed is taken on the documents with copies of 1 %, in CPU seconds of all threads and processes. Tierline goes from its
+committed L0 shard to the list of what is dropped, as Daft goes from JSON lines to the ids that stay; then it writes the
+tier, with tokens counted, ledger and commits, as datatrove and text-dedup write what stays. The peers run in turn, each
+in a process of its own after a warm-up (`l1_duplicates_peers.py`). They are looked for in the interpreters that
+are named, since they don't all live with each other (datatrove needs xxhash 3); what isn't there is skipped. All have
+the same parameters, and only Tierline looks at the texts of candidates.
 """
 
 from __future__ import annotations
@@ -71,8 +72,11 @@ def write_rows(rows: dict[str, str], file: Path) -> Path:
     return file
 
 
-def removed(corpus: Path, output: Path, **parameters: Any) -> tuple[dict[str, str], float]:
-    """What a run drops of a file, by name, each with the document that is kept instead; and the CPU seconds of L1."""
+def removed(corpus: Path, output: Path, **parameters: Any) -> tuple[dict[str, str], float, float]:
+    """What a run drops of a file, by name, each with the document that is kept instead.
+
+    And the CPU seconds of all of L1, and of what follows its decision.
+    """
     stages = [{"near_duplicates": parameters}]
     recipe = Recipe.model_validate({"name": "duplicates", "inputs": [{"path": str(corpus)}], "l1": stages})
     plan, progress = make_plan(recipe), RunProgress(Console(quiet=True), quiet=True)
@@ -86,13 +90,14 @@ def removed(corpus: Path, output: Path, **parameters: Any) -> tuple[dict[str, st
     known = dict(zip(ids, names, strict=True))
     decision = read_table(store, f"{plan.steps[1].folder}/decision.arrow")
     pairs = zip(decision["id"].to_pylist(), decision["detail"].to_pylist(), strict=True)
-    return {known[row_id]: known[detail.split()[-1]] for row_id, detail in pairs}, used
+    commit = store.read_json(f"{plan.steps[1].folder}/commits/{plan.shards[0].name}.json")
+    return {known[row_id]: known[detail.split()[-1]] for row_id, detail in pairs}, used, commit["cpu_seconds"]
 
 
 def measure(texts: list[str], share: float, scratch: Path) -> dict[str, Any]:
     """Counts for copies with `share` of their words replaced."""
     rows = planted(texts, share)
-    gone, _ = removed(write_rows(rows, scratch / f"{share}.jsonl"), scratch / f"{share}")
+    gone, _, _ = removed(write_rows(rows, scratch / f"{share}.jsonl"), scratch / f"{share}")
     pairs = [rows[f"{n}.{kind}"] for n in range(len(texts)) for kind in ("original", "copy")]
     sets = ShingleSets.of(pa.array(pairs), 5, 10**6)
     similar = [n for n in range(len(texts)) if sets.jaccard(2 * n, 2 * n + 1) >= 0.8]
@@ -117,9 +122,10 @@ def speeds(texts: list[str], rounds: int, pythons: dict[str, str], scratch: Path
     seconds: dict[str, list[float]] = {}
     kept: dict[str, set[str]] = {}
     for number in range(rounds):
-        gone, used = removed(corpus, scratch / f"speed-{number}")
-        seconds.setdefault("tierline", []).append(used)
-        kept["tierline"] = set(rows) - set(gone)
+        gone, used, writing = removed(corpus, scratch / f"speed-{number}")
+        for side, cost in (("tierline", used - writing), ("tierline, tier written", used)):
+            seconds.setdefault(side, []).append(cost)
+            kept[side] = set(rows) - set(gone)
         for peer in PEERS:
             answer = ask(pythons[peer], peer, corpus, warm_up)
             if answer:
@@ -187,7 +193,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         # Documents that resemble another one by far less than the threshold go, so that no removal is ambiguous.
         corpus = write_rows({str(number): text for number, text in enumerate(texts)}, Path(folder) / "all.jsonl")
-        alike, _ = removed(corpus, Path(folder) / "alike", threshold=0.4, bands=50, rows=4)
+        alike, _, _ = removed(corpus, Path(folder) / "alike", threshold=0.4, bands=50, rows=4)
         texts = [text for number, text in enumerate(texts) if str(number) not in alike]
         shares = {
             f"{share:.1%} of words replaced": measure(texts, share, Path(folder)) for share in (0.005, 0.01, 0.02)

@@ -52,9 +52,9 @@ def text_dedup(corpus: Path, scratch: Path) -> list[str]:
     from text_dedup.minhash import main
 
     options = {
-        "path": "json", "data_files": corpus, "split": "train", "cache_dir": scratch / "cache", "output": scratch / "out",
-        "column": "text", "ngram": N, "num_perm": BANDS * ROWS, "b": BANDS, "r": ROWS, "min_length": 0, "num_proc": 1,
-        "hash_func": "xxh3", "batch_size": 10_000,
+        "path": "json", "data_files": corpus, "split": "train", "cache_dir": scratch / "cache", "column": "text",
+        "output": scratch / "out", "ngram": N, "num_perm": BANDS * ROWS, "b": BANDS, "r": ROWS, "min_length": 0,
+        "num_proc": 1, "hash_func": "xxh3", "batch_size": 10_000,
     }  # fmt: skip
     main([f"--{name}={value}" for name, value in options.items()], standalone_mode=False)
     kept: list[str] = load_from_disk(str(scratch / "out"))["id"][:]

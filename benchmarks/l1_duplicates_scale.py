@@ -4,7 +4,7 @@
 
 Documents are passages of about 130 words, cut together from sentences of Debian's documentation, so that no two are
 alike by chance. Of every ten, six are originals, three are copies of one of them with up to 1 % of the words replaced,
-and one is a decoy, a copy with 60 % of them replaced. They lie in shuffled order in shards of 20,000, as a run's L0, and
+and one is a decoy, a copy with 60 % of them replaced. They lie shuffled in shards of 20,000, as a run's L0, and
 `near_duplicates` runs over them as any run does: spill → reduce → decide → apply, commits and ledger included, in a
 process of its own whose CPU seconds and peak resident memory are taken. The cost of starting it is not: it works once
 on a small run before.
@@ -140,7 +140,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "tierline-debian")
-    parser.add_argument("--folder", type=Path, default=None, help="Where to work; by default a temporary folder.")
+    parser.add_argument(
+        "--folder", type=Path, help="Where to work, going on from what is there; default: a temporary one."
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -148,8 +150,9 @@ def main() -> None:
         run(arguments.measure[0], "L1")
         print(json.dumps(measured(arguments.measure[1])))
         return
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
-        result = measure_all(Path(scratch), arguments.documents, sentences(arguments.cache), arguments.rounds)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.folder or Path(scratch)
+        result = measure_all(folder, arguments.documents, sentences(arguments.cache), arguments.rounds)
     record.print_table(
         "near_duplicates by number of documents",
         ("documents", "CPU µs/document", "peak MiB", "copies", "removed", "precision", "recall", "decoys removed"),
@@ -176,6 +179,8 @@ def main() -> None:
 
 def measure_all(scratch: Path, sizes: list[int], parts: list[str], rounds: int) -> dict[int, dict[str, Any]]:
     for size in (500, *sizes):
+        if (scratch / str(size) / "run" / "L0" / "manifest.json").exists():
+            continue
         write_corpus(parts, size, scratch / str(size) / "corpus")
         run(scratch / str(size), "L0")
     found: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}

@@ -114,7 +114,8 @@ def spill_part(task: ExchangeTask) -> None:
     (part,) = (part for part in task.parts if part.name == task.name)
     part.check()
     rows = pa.concat_tables([task.head.spill(table) for table in part.tables()]).combine_chunks()
-    partition = rows["partition"].to_numpy() % task.partitions
+    # Of 16 bits, numpy sorts by radix.
+    partition = (rows["partition"].to_numpy() % task.partitions).astype(np.min_scalar_type(task.partitions))
     order = np.argsort(partition, kind="stable")
     bounds = np.searchsorted(partition[order], np.arange(task.partitions + 1))
     rows = rows.take(pa.array(order))

@@ -93,7 +93,7 @@ class _DuplicateParts(GlobalStage):
         out = np.flatnonzero(seen[at] == parts.keys)
         if self.keep == "one":
             out = out[decision["first"].to_numpy()[at[out]] != id_hashes(table["id"])[parts.documents[out]]]
-        return self._without(table, parts, out)
+        return self._without(table, parts, out) if len(out) else Outcome(kept=table)
 
     def _without(self, table: pa.Table, parts: Parts, out: Numbers) -> Outcome:
         texts, ids = table["text"].to_pylist(), table["id"].to_pylist()
