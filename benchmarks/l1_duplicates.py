@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ def speeds(texts: list[str], rounds: int, pythons: dict[str, str], scratch: Path
     removed(warm_up, scratch / "warm")
     seconds: dict[str, list[float]] = {}
     kept: dict[str, set[str]] = {}
+    versions = dict.fromkeys(("tierline", "tierline, tier written"), version("tierline"))
     for number in range(rounds):
         gone, used, writing = removed(corpus, scratch / f"speed-{number}")
         for side, cost in (("tierline", used - writing), ("tierline, tier written", used)):
@@ -131,9 +133,10 @@ def speeds(texts: list[str], rounds: int, pythons: dict[str, str], scratch: Path
             if answer:
                 seconds.setdefault(peer, []).append(answer["cpu_seconds"])
                 kept[peer] = set(answer["kept"])
+                versions[peer] = answer["version"]
             elif number == 0:
                 print(f"{peer}: not installed for {pythons[peer]}, skipped")
-    return {side: _speed(side, seconds, kept, rows) for side in seconds}
+    return {side: {"version": versions[side], **_speed(side, seconds, kept, rows)} for side in seconds}
 
 
 def _speed(
@@ -203,7 +206,7 @@ def main() -> None:
     size = round(sum(map(len, texts)) / len(texts))
     about = {"name": arguments.corpus, "documents": len(texts), "mean_characters": size}
     about["sha256"] = record.hash_texts(texts)
-    packages = ("datatrove", "numba", "numpy", "pyarrow", "xxhash")
+    packages = ("numba", "numpy", "pyarrow", "xxhash")
     path = record.write_result("l1_duplicates", {**shares, "speed": sides}, packages, about)
     print(f"wrote {path.relative_to(record.ROOT)}")
 
@@ -220,7 +223,7 @@ def show(shares: dict[str, Any], sides: dict[str, Any], documents: int, corpus: 
     )  # fmt: skip
     record.print_table(
         f"CPU seconds for {3 * documents} documents, a copy of 1 % and a decoy of each original",
-        ("side", "CPU s", "documents/CPU s", "times ours", "kept", "dropped", "decoys dropped"),
+        ("side", "CPU s", "docs/s", "× ours", "kept", "dropped", "decoys"),
         (
             (side, row["cpu_seconds"]["median"], row["documents_per_cpu_second"], row["times_tierlines_cost"],
              row["kept"], row["dropped"], row["decoys_dropped"])

@@ -4,7 +4,7 @@
 
 Each in the interpreter that has it, with Tierline's parameters: shingles of 5 words, 14 bands of 8 rows. CORPUS and
 WARM_UP are JSON lines of `id` and `text`; the work is done once on WARM_UP, and then the CPU seconds of all threads and
-child processes for CORPUS are taken. Prints them as JSON, with the ids that stay.
+child processes for CORPUS are taken. Prints them as JSON, with the ids that stay and the tool's version.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import resource
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,8 @@ def main() -> None:
         started = cpu_seconds()
         kept = tool(corpus, Path(folder) / "run")
         used = cpu_seconds() - started
-    sys.stdout.write("\n" + json.dumps({"cpu_seconds": used, "kept": kept}) + "\n")
+    answer = {"cpu_seconds": used, "kept": kept, "version": version(sys.argv[1].replace("_", "-"))}
+    sys.stdout.write("\n" + json.dumps(answer) + "\n")
 
 
 if __name__ == "__main__":
