@@ -113,6 +113,8 @@ def find_earlier(url: str, tier: str) -> Earlier:
         RecipeError: there is neither.
     """
     store = Store(url)
+    # Workers may run in another folder.
+    url = store.fs.unstrip_protocol(store.root)
     if store.exists("SHA256SUMS"):
         sums = (line.split(maxsplit=1) for line in store.read("SHA256SUMS").decode().splitlines())
         data = [(name, sha256) for sha256, name in sums if name.endswith(".parquet")]
