@@ -22,7 +22,7 @@ import record
 from tiers.document import documents
 from tiers.l1_filtered.benchmark_items import read_items
 from tiers.l1_filtered.decontamination import Decontaminate
-from tiers.l1_filtered.shingles import WORD
+from tiers.l1_filtered.word_hashes import WORD
 from tiers.stage import Context
 
 PAGE = 4096

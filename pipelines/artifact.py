@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,15 +217,21 @@ def write_table(store: Store, name: str, table: pa.Table) -> Written:
 
 
 @contextmanager
-def open_batches(store: Store, name: str) -> Iterator[pa.ipc.RecordBatchFileReader]:
-    """Opens an Arrow IPC file for reading batch by batch.
+def open_batches(
+    store: Store, name: str, columns: Sequence[str] | None = None
+) -> Iterator[pa.ipc.RecordBatchFileReader]:
+    """Opens an Arrow IPC file for reading batch by batch; where `columns` are named, nothing else is read.
 
     Raises:
         ArtifactError: it is missing, or is not an Arrow file.
     """
     with store.open(name) as stream:
         try:
-            reader = pa.ipc.open_file(pa.memory_map(store.path(name)) if store.local else stream)
+            source = pa.memory_map(store.path(name)) if store.local else stream
+            reader = pa.ipc.open_file(source)
+            if columns is not None:
+                fields = [reader.schema.get_field_index(column) for column in columns]
+                reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=fields))
         except (pa.ArrowInvalid, OSError) as error:
             raise ArtifactError("the file is not a whole Arrow file", where=store.path(name), got=str(error)) from None
         yield reader

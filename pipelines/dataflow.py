@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from pipelines.artifact import Store, checksum
 from pipelines.build_memory import BuildMemory, commit_memory, table_url
 from pipelines.engine import Engine
-from pipelines.exchange import exchange
+from pipelines.exchange import exchange, first_rows
 from pipelines.ledger import add_counts
 from pipelines.plan import Plan, Step, fingerprint
 from pipelines.shard_task import REPRODUCIBLE, ShardTask, describe_failure, run_shard
@@ -91,11 +91,12 @@ def run_step(
 
     if step.head is not None:
         exchange(store, step, plan.decisions[step.folder], [shard.name for shard in plan.shards], run)
+    first = first_rows(store, step, [shard.name for shard in plan.shards]) if step.head else {}
     keys = plan.keys[step.folder]
     context = replace(context, memory=table_url(store)) if step.tier == "memory" else context
     standing = {shard.name for shard in plan.shards if _committed(store, step, shard.name, keys[shard.name])}
     tasks = [
-        ShardTask(store.url, step, shard.name, keys[shard.name], shard.input, context)
+        ShardTask(store.url, step, shard.name, keys[shard.name], shard.input, context, first.get(shard.name, 0))
         for shard in plan.shards
         if shard.name not in standing
     ]

@@ -22,6 +22,7 @@ import fsspec
 import xxhash
 
 from pipelines.inputs import InputFile, find_inputs
+from pipelines.numbered_rows import Earlier, find_earlier
 from pipelines.recipe import TIERS, Recipe
 from tiers.errors import RecipeError
 from tiers.l0_raw import WHOLE, Span, cut
@@ -46,6 +47,7 @@ class Step:
         head: The global stage whose decision it begins with.
         stages: The stages that follow, fused into one pass.
         before: The folder of the step whose rows it reads; `None` where it reads the inputs.
+        earlier: Releases or runs whose rows take part in the decision.
     """
 
     tier: str
@@ -53,6 +55,7 @@ class Step:
     head: GlobalStage | None
     stages: tuple[Stage, ...]
     before: str | None
+    earlier: tuple[Earlier, ...] = ()
 
     @property
     def uses_model(self) -> bool:
@@ -60,8 +63,11 @@ class Step:
         return any(stage.uses_model for stage in self.stages)
 
     def identity(self) -> list[Any]:
-        """The identities of its stages, in order."""
-        return list(stage_summary([*([self.head] if self.head else []), *self.stages]))
+        """The identities of its stages, in order, with what earlier releases the first one looks at."""
+        stages = [dict(stage) for stage in stage_summary([*([self.head] if self.head else []), *self.stages])]
+        if self.earlier:
+            stages[0]["against"] = [earlier.digest for earlier in self.earlier]
+        return stages
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def make_plan(recipe: Recipe) -> Plan:
     previous = {shard.name: fingerprint(shard.input.identity()) for shard in shards}
     for step in steps:
         if step.head:
-            decisions[step.folder] = fingerprint({"stage": step.head.identity(), "rows": previous})
+            decisions[step.folder] = fingerprint({"stage": step.identity()[0], "rows": previous})
         decided = decisions.get(step.folder)
         identity = step.identity()
         previous = {
@@ -150,7 +156,8 @@ def _steps(recipe: Recipe) -> Iterable[Step]:
             return
         for number, (head, fused) in enumerate(_passes(stages), 1):
             name = head.name if head else "+".join(stage.name for stage in fused) or "read"
-            step = Step(tier, f"{tier}/{number}-{name}", head, fused, before)
+            earlier = tuple(find_earlier(url, tier) for url in (head.earlier() if head else ()))
+            step = Step(tier, f"{tier}/{number}-{name}", head, fused, before, earlier)
             before = step.folder
             yield step
 

@@ -15,7 +15,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.artifact import HashingSink, Store, TableWriter, Written, read_table, read_tables
+from pipelines.artifact import HashingSink, Store, TableWriter, Written, open_batches, read_tables
+from pipelines.exchange import on_rows, read_decision
 from pipelines.inputs import InputFile
 from pipelines.ledger import LEDGER, add_counts, check_balance, count_outcome, ledger_rows
 from pipelines.plan import Step, fingerprint
@@ -42,6 +43,7 @@ class ShardTask:
         key: Its identity in this step, which the commit record will carry.
         input: The file to read, for the first step; later ones read the step before.
         context: What the worker lends the stages.
+        first: The number of the shard's first row among all, for steps that carry out a decision.
     """
 
     output: str
@@ -50,6 +52,7 @@ class ShardTask:
     key: str
     input: InputFile
     context: Context
+    first: int = 0
 
     @property
     def label(self) -> str:
@@ -171,9 +174,20 @@ class _Passes:
         ]
         if step.head is None:
             return prepared
-        decision = read_table(self._store, f"{step.folder}/decision.arrow")
-        head: GlobalStage = step.head
-        return [(head, lambda table: head.apply(table, decision)), *prepared]
+        return [(step.head, self._carrying_out(step.head)), *prepared]
+
+    def _carrying_out(self, head: GlobalStage) -> Apply:
+        first = self._task.first
+        with open_batches(self._store, f"{self._task.step.before}/data/{self._task.shard}.arrow") as reader:
+            rows = reader.count_rows()
+        decision = read_decision(self._store, self._task.step, first, rows)
+
+        def apply(table: pa.Table) -> Outcome:
+            nonlocal first
+            first += table.num_rows
+            return head.apply(table, on_rows(decision, first - table.num_rows, table.num_rows))
+
+        return apply
 
     def _with_signals(self, number: int, stage: SignalStage, measure: Measure) -> Apply:
         name = f"{signals_folder(self._task.step, number)}/{self._task.shard}.arrow"

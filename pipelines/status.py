@@ -44,7 +44,13 @@ def _step_status(store: Store, plan: dict[str, Any], step: dict[str, Any]) -> di
         "seconds": round(sum(record["seconds"] for record in records), 3),
         "cpu_seconds": round(sum(record["cpu_seconds"] for record in records), 3),
         "llm": {key: sum(record["llm"][key] for record in records) for key in (records[0]["llm"] if records else ())},
+        "alarms": _alarms(store, step),
     }
+
+
+def _alarms(store: Store, step: dict[str, Any]) -> list[str]:
+    name = f"{step['folder']}/decision.json"
+    return store.read_json(name)["alarms"] if store.exists(name) else []
 
 
 def _tier_status(store: Store, name: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
@@ -99,6 +105,11 @@ def render_status(status: dict[str, Any], console: Console) -> None:
             end_section=True,
         )
     console.print(table)
+    for step in (step for tier in status["tiers"] for step in tier["steps"]):
+        for alarm in step["alarms"]:
+            console.print(
+                f"alarm: {step['folder']}: {alarm}", style="red", highlight=False, markup=False, soft_wrap=True
+            )
 
 
 def _reasons(counts: dict[str, int], most: int = 6) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -56,6 +58,11 @@ def document_id(source: str) -> str:
 def child_id(parent: str, kind: str, number: int) -> str:
     """The identity of the `number`-th row of `kind` that was made from the row `parent`."""
     return document_id(f"{parent}/{kind}#{number}")
+
+
+def id_hashes(ids: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.uint64]:
+    """xxh3-64 of each id: an order that is the same everywhere, and no order of anything else."""
+    return np.array([xxhash.xxh3_64_intdigest(row_id) for row_id in ids.cast(pa.binary()).to_pylist()], np.uint64)
 
 
 def documents(rows: Iterable[Mapping[str, Any]], extra: Sequence[pa.Field] = ()) -> pa.Table:

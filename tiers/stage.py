@@ -11,8 +11,9 @@ reduce (each partition) → decide (once) → apply (each shard).
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -35,6 +36,23 @@ FATES = pa.schema(
         pa.field("detail", pa.string(), nullable=False),
     ]
 )
+
+
+LISTED = pa.schema([pa.field("row", pa.int64(), nullable=False), *FATES])
+"""A decision to drop single rows."""
+
+_ALARMS = b"tierline.alarms"
+
+
+def with_alarms(decision: pa.Table, alarms: Sequence[str]) -> pa.Table:
+    """`decision` with what people should look at, in words."""
+    return decision.replace_schema_metadata({_ALARMS: json.dumps(list(alarms))})
+
+
+def alarms_of(decision: pa.Table) -> list[str]:
+    """What people should look at in a decision, in words."""
+    alarms: list[str] = json.loads((decision.schema.metadata or {}).get(_ALARMS, b"[]"))
+    return alarms
 
 
 def fates(rows: Iterable[tuple[str, str, str]] = ()) -> pa.Table:
@@ -224,18 +242,29 @@ def signal_values(signals: pa.Table, name: str) -> npt.NDArray[np.float64]:
     return values
 
 
-Fetch = Callable[[Sequence[str]], pa.Table]
-"""Gives the full rows of the ids asked for, in that order."""
+Fetch = Callable[[npt.NDArray[np.int64] | None, Sequence[str]], Iterator[pa.Table]]
+"""Gives columns of the rows whose numbers are asked for, ascending, or of all of the run's own rows for `None`.
+
+It reads the data once, and gives them table by table as they lie there, each with its numbers in a column `row`.
+"""
 
 
 class GlobalStage(Stage):
     """A stage that needs all rows at once: partition → spill → reduce → decide → apply.
 
-    Every method is pure; the runner moves the tables. The rows of `spill` carry a uint32 column `partition`, below
-    `partitions`; all rows of one partition reach one call of `reduce`, ordered by shard and by row within it.
+    Every method is pure; the runner moves the tables. It numbers the rows: tables to `spill` have a column `row`, from
+    0 in the order of shards; rows of earlier releases have negative numbers. What `spill` gives has an unsigned column
+    `partition`: rows that are equal in it reach the same call of `reduce`, ordered by shard and by row within it.
+
+    Class attributes:
+        rows_per_partition: How many rows share a call of `reduce`, about; `None` for all.
     """
 
-    partitions: ClassVar[int] = 1
+    rows_per_partition: ClassVar[int | None] = None
+
+    def earlier(self) -> tuple[str, ...]:
+        """Folders of releases or runs whose rows take part in the decision without being decided on."""
+        return ()
 
     @abstractmethod
     def spill(self, table: pa.Table) -> pa.Table:
@@ -250,7 +279,10 @@ class GlobalStage(Stage):
         return findings
 
     def apply(self, table: pa.Table, decision: pa.Table) -> Outcome:
-        """Carries the decision out on one table; by default it lists (id, reason, detail) of rows to drop."""
+        """Carries the decision out on one table; by default it lists (row, id, reason, detail) of rows to drop.
+
+        Of a decision with a column `row`, which is sorted by it, the runner gives the part on the rows of `table`.
+        """
         return drop_listed(table, decision)
 
     def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:

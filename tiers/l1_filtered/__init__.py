@@ -1,7 +1,8 @@
-"""L1, filtered: URLs, language, quality rules, exact and near duplicates, decontamination."""
+"""L1, filtered: URLs, language, quality rules, exact and near duplicates, repeated parts, decontamination."""
 
 from tiers.l1_filtered.datatrove_block import DatatroveBlock
 from tiers.l1_filtered.decontamination import Decontaminate
+from tiers.l1_filtered.duplicate_parts import DuplicateLines, DuplicateParagraphs
 from tiers.l1_filtered.exact_duplicates import ExactDuplicates
 from tiers.l1_filtered.language import Language
 from tiers.l1_filtered.near_duplicates import NearDuplicates
@@ -15,6 +16,8 @@ STAGES: tuple[type[Stage], ...] = (
     QualityRules,
     ExactDuplicates,
     NearDuplicates,
+    DuplicateParagraphs,
+    DuplicateLines,
     Decontaminate,
     DatatroveBlock,
 )

@@ -16,7 +16,7 @@ import xxhash
 from tiers.errors import SourceError
 from tiers.l1_filtered.benchmark_items import Item, read_items
 from tiers.l1_filtered.hash_index import HashIndex
-from tiers.l1_filtered.shingles import WORD, Hashes, hash_runs, hash_words
+from tiers.l1_filtered.word_hashes import WORD, Hashes, hash_runs, hash_words
 from tiers.reference import Reference
 
 

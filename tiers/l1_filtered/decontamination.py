@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from tiers.document import DOCUMENT, add_column
 from tiers.l1_filtered.contamination import BenchmarkIndex, Span, composed
-from tiers.l1_filtered.shingles import WORD
+from tiers.l1_filtered.word_hashes import WORD
 from tiers.reference import Reference
 from tiers.stage import Context, Outcome, Stage, decide_rows, fates
 

@@ -8,29 +8,24 @@ small changes leads anywhere.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from tiers.document import id_hashes
 from tiers.errors import StageError
-from tiers.l1_filtered.shingles import Hashes, MinHash, jaccard, shingles
-from tiers.stage import Fetch, GlobalStage, fates
+from tiers.l1_filtered.kernels import duplicates as kernels
+from tiers.l1_filtered.losses import loss_alarms
+from tiers.l1_filtered.shingles import MinHash, Numbers, ShingleSets
+from tiers.stage import LISTED, Fetch, GlobalStage, with_alarms
 
-_PAIRS = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("rank", pa.float64(), nullable=False),
-        pa.field("other", pa.string(), nullable=False),
-        pa.field("other_rank", pa.float64(), nullable=False),
-    ]
-)
 _REACH = 3
 
 
@@ -48,170 +43,194 @@ class NearDuplicates(GlobalStage):
     98.8 %. The threshold of 0.8 lies where candidates are found reliably; one edited word changes 5 shingles, so a
     copy in which 2 % of the words were edited still has a similarity of about 0.82.
 
+    Of the documents that share a band, each is compared with the preferred one and with the next few in order of
+    preference, or with what was kept in their stead, so that the work grows with a crowd and not with its square.
+
     Attributes:
         n: Words in a shingle.
         bands: Bands of the signature.
         rows: Rows in a band.
         threshold: Jaccard similarity from which a document is a copy.
         prefer: A numeric column; of similar documents the one with the larger value is kept. By default the longer
-            one is. The id decides between equals.
-        max_bucket: Documents that share a band and are compared each with each. In a larger group every document is
-            compared with the preferred one of the group and with its neighbours in order of size, so that the work
-            grows with the group and not with its square.
+            one is. A hash of the id decides between equals.
+        against: Folders of earlier releases or runs. Their documents are kept whatever else is, so that a document
+            which is similar to one of them is dropped.
         max_shingles: Shingles up to which the similarity is exact; of longer documents a sample of this size counts.
-        chunk: Documents whose shingles are in memory at a time when candidates are verified.
+        max_source_loss: A source, which is the host of the url or else the input file, that loses a larger share of
+            its documents raises an alarm, which the decision holds and `tierline status` shows.
+        max_copies: A document that takes the place of a larger share of all documents raises one too. Fewer than
+            100 lost documents never do.
+        chunk: Shingles in memory at a time when candidates are verified, 4 bytes each; no result depends on it.
     """
 
     name: ClassVar[str] = "near_duplicates"
-    partitions: ClassVar[int] = 32
+    version: ClassVar[int] = 2
+    rows_per_partition: ClassVar[int | None] = 1 << 16
 
     n: Annotated[int, Field(ge=1, le=32)] = 5
     bands: Annotated[int, Field(ge=1, le=256)] = 14
     rows: Annotated[int, Field(ge=1, le=64)] = 8
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
     prefer: str | None = None
-    max_bucket: Annotated[int, Field(ge=2, le=1000)] = 16
+    against: Annotated[tuple[str, ...], Field(exclude=True)] = ()
     max_shingles: Annotated[int, Field(ge=1000)] = 200_000
-    chunk: Annotated[int, Field(ge=2)] = 2000
+    max_source_loss: Annotated[float, Field(ge=0, le=1)] = 0.5
+    max_copies: Annotated[float, Field(ge=0, le=1)] = 0.01
+    chunk: Annotated[int, Field(ge=1, exclude=True)] = 1 << 26
 
     def spill(self, table: pa.Table) -> pa.Table:
-        """One row for each document and band: partition, band key, id, number of shingles, rank."""
-        minhash = MinHash(self.bands, self.rows)
-        ranks = self._ranks(table)
-        keys, sizes = [], []
-        for text in table["text"].to_pylist():
-            found = shingles(text, self.n)
-            sizes.append(len(found))
-            keys.append(minhash.keys(found))
+        """One row for each document and band: its key, the document's row, preference and number of shingles."""
+        keys, sizes = MinHash(self.n, self.bands, self.rows).keys(table["text"])
         full = np.flatnonzero(sizes)
-        flat = np.concatenate([keys[i] for i in full]) if len(full) else np.empty(0, np.uint64)
-        bands = np.tile(np.arange(self.bands, dtype=np.uint64), len(full))
-        flat = flat ^ (bands * np.uint64(0xD6E8FEB86659FD93))
-        rows = np.repeat(full, self.bands)
+        at = np.repeat(full, self.bands)
         return pa.table(
             {
-                "partition": pa.array((flat >> np.uint64(40)) % np.uint64(self.partitions), pa.uint32()),
-                "key": pa.array(flat, pa.uint64()),
-                "id": table["id"].combine_chunks().take(pa.array(rows)),
-                "size": pa.array(np.asarray(sizes, np.uint32)[rows]),
-                "rank": pa.array(ranks[rows]),
+                "partition": pa.array(keys[full].reshape(-1)),
+                "row": pa.array(table["row"].to_numpy()[at]),
+                "rank": pa.array(self._ranks(table)[at]),
+                "order": pa.array(id_hashes(table["id"])[at]),
+                "size": pa.array(sizes[at].astype(np.uint32)),
             }
         )
 
-    def _ranks(self, table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """What decides which copy is kept: the larger, the better [rows]."""
+    def _ranks(self, table: pa.Table) -> npt.NDArray[np.float64]:
+        """What decides which copy is kept: the larger, the better [rows]; earlier releases come first."""
+        earlier = table["row"].to_numpy() < 0
         if self.prefer is None:
             values = pc.utf8_length(table["text"])
         elif self.prefer in table.column_names:
             values = pc.fill_null(table[self.prefer].cast(pa.float64()), float("-inf"))
+        elif earlier.all():
+            return np.full(len(earlier), np.inf)
         else:
             raise StageError(
                 "the preferred column is missing", where=self.name, got=table.column_names, expected=self.prefer
             )
-        ranks: np.ndarray[tuple[int], np.dtype[np.float64]] = values.to_numpy().astype(np.float64)
-        return ranks
+        return np.where(earlier, np.inf, values.to_numpy())
 
     def reduce(self, partition: pa.Table) -> pa.Table:
-        """Candidate pairs from the bands in this partition, each once, the preferred document second."""
-        partition = partition.sort_by([("key", "ascending"), ("size", "ascending"), ("id", "ascending")])
-        ids, ranks = partition["id"].to_pylist(), partition["rank"].to_pylist()
-        sizes, keys = partition["size"].to_pylist(), partition["key"].to_numpy()
-        bounds = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))
-        pairs: set[tuple[int, int]] = set()
-        for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            pairs.update(self._pairs(start, end, sizes, ranks, ids))
-        unique = {_ordered((ranks[i], ids[i]), (ranks[j], ids[j])) for i, j in pairs}
-        rows = [(worse[1], worse[0], better[1], better[0]) for worse, better in sorted(unique)]
-        columns = list(zip(*rows, strict=True)) or [()] * 4
-        return pa.table([pa.array(c, f.type) for c, f in zip(columns, _PAIRS, strict=True)], schema=_PAIRS)
+        """The rows whose key is that of another row too, sorted by key."""
+        keys = partition["partition"].to_numpy()
+        order = np.argsort(keys)
+        same = keys[order][1:] == keys[order][:-1]
+        shared = np.concatenate([[False], same]) | np.concatenate([same, [False]])
+        return partition.take(pa.array(order[shared[: len(order)]]))
 
-    def _pairs(
-        self, start: int, end: int, sizes: Sequence[int], ranks: Sequence[float], ids: Sequence[str]
-    ) -> Iterator[tuple[int, int]]:
-        """Positions to compare within one group [start, end), which is sorted by size."""
-        if end - start <= self.max_bucket:
-            found: Iterator[tuple[int, int]] = combinations(range(start, end), 2)
-        else:
-            found = _linear_pairs(start, end, min(range(start, end), key=lambda i: (-ranks[i], ids[i])))
-        # Two sets can't be more similar than the smaller is large.
-        return ((i, j) for i, j in found if ids[i] != ids[j] and sizes[i] >= self.threshold * sizes[j])
+    def earlier(self) -> tuple[str, ...]:
+        """The folders in `against`."""
+        return self.against
 
     def decide(self, findings: pa.Table, fetch: Fetch) -> pa.Table:
-        """The documents to drop: id, reason, detail; each is similar to one that is kept."""
-        neighbours, order = _neighbours(findings)
-        shelf = _Shelf(self, fetch)
-        keeper: dict[str, str] = {}
-        rows = []
-        for start in range(0, len(order), self.chunk // 2):
-            ids = order[start : start + self.chunk // 2]
-            shelf.load(ids)
-            for row_id in ids:
-                rivals = sorted({keeper.get(other, other) for other in neighbours[row_id]})
-                similar = [(jaccard(shelf[row_id], shelf[rival], self.max_shingles), rival) for rival in rivals]
-                best = max(similar, key=lambda found: (found[0], found[1]), default=(0.0, ""))
-                if best[0] >= self.threshold:
-                    keeper[row_id] = best[1]
-                    rows.append((row_id, Reason.SIMILAR.value, f"{best[0]:.3f} similar to {best[1]}"))
-        return fates(rows)
+        """The documents to drop: row, id, reason, detail; each is similar to one that is kept."""
+        candidates = Candidates.of(findings)
+        del findings
+        keepers, similarities = self._settle(candidates, fetch)
+        gone = np.flatnonzero(keepers >= 0)
+        gone = gone[np.argsort(candidates.rows[gone])]
+        ids = candidates.ids(_distinct(np.concatenate([gone, keepers[gone]])), fetch)
+        kept = [ids[node] for node in keepers[gone].tolist()]
+        details = [f"{found:.3f} similar to {other}" for found, other in zip(similarities[gone], kept, strict=True)]
+        columns = [candidates.rows[gone], [ids[node] for node in gone.tolist()], [Reason.SIMILAR] * len(gone), details]
+        listed = pa.table([pa.array(c, f.type) for c, f in zip(columns, LISTED, strict=True)], schema=LISTED)
+        return with_alarms(listed, loss_alarms(fetch, listed["row"], kept, self.max_source_loss, self.max_copies))
+
+    def _settle(self, candidates: Candidates, fetch: Fetch) -> tuple[Numbers, npt.NDArray[np.float64]]:
+        """For each candidate the one that is kept in its stead, -1 for none, and how similar that is [N]."""
+        keepers, similarities = np.full(len(candidates.rows), -1), np.zeros(len(candidates.rows))
+        slots = np.full(len(candidates.rows), -1)
+        for nodes in candidates.chunks(self.chunk, self.max_shingles):
+            needed = _distinct(np.concatenate([nodes, candidates.rivals(nodes, keepers)]))
+            sets = self._load(candidates, needed, slots, fetch)
+            kernels.settle(
+                nodes, candidates.firsts, candidates.better, slots, sets.shingles, sets.starts, sets.bounds,
+                self.threshold, keepers, similarities,
+            )  # fmt: skip
+        return keepers, similarities
+
+    def _load(self, candidates: Candidates, nodes: Numbers, slots: Numbers, fetch: Fetch) -> ShingleSets:
+        """The shingles of `nodes`; fills in where each one's are."""
+        nodes = nodes[np.argsort(candidates.rows[nodes])]
+        rows = candidates.rows[nodes]
+        found: list[ShingleSets] = []
+        order: list[Numbers] = []
+        for table in fetch(rows, ["text"]):
+            found.append(ShingleSets.of(table["text"], self.n, self.max_shingles))
+            order.append(nodes[np.searchsorted(rows, table["row"].to_numpy())])
+        slots[np.concatenate(order)] = np.arange(len(nodes))
+        return ShingleSets.concat(found)
 
 
-def _ordered(first: tuple[float, str], second: tuple[float, str]) -> tuple[tuple[float, str], tuple[float, str]]:
-    """Two (rank, id), the one to prefer last."""
-    return (first, second) if (first[0], second[1]) < (second[0], first[1]) else (second, first)
+@dataclass(frozen=True)
+class Candidates:
+    """Documents that share a band with another one, as *nodes*: numbers in order of preference.
 
-
-def _linear_pairs(start: int, end: int, best: int) -> Iterator[tuple[int, int]]:
-    """Each position with the best one and with the next few; the smaller first."""
-    for i in range(start, end):
-        if i != best:
-            yield min(i, best), max(i, best)
-        for j in range(i + 1, min(i + 1 + _REACH, end)):
-            yield i, j
-
-
-def _neighbours(findings: pa.Table) -> tuple[dict[str, set[str]], list[str]]:
-    """For each candidate the preferred candidates that it was paired with, and the order to decide in.
-
-    Candidates that are connected follow each other, so that what they are compared with is at hand; among them the
-    preferred ones come first, so that what a document is compared with is already decided.
+    Attributes:
+        rows: The row of each node [N].
+        sizes: Shingles of each node [N].
+        firsts: Where each node's pairs begin in `better` [N + 1].
+        better: The preferred node of each pair, a smaller number [E].
     """
-    neighbours: dict[str, set[str]] = {}
-    ranks: dict[str, float] = {}
-    root: dict[str, str] = {}
 
-    def find(member: str) -> str:
-        while root.setdefault(member, member) != member:
-            root[member] = root[root[member]]
-            member = root[member]
-        return member
+    rows: Numbers
+    sizes: Numbers
+    firsts: Numbers
+    better: Numbers
 
-    for row_id, rank, other, other_rank in zip(*(findings[name].to_pylist() for name in _PAIRS.names), strict=True):
-        neighbours.setdefault(row_id, set()).add(other)
-        neighbours.setdefault(other, set())
-        ranks[row_id], ranks[other] = rank, other_rank
-        first, second = sorted((find(row_id), find(other)))
-        root[second] = first
-    return neighbours, sorted(neighbours, key=lambda member: (find(member), -ranks[member], member))
+    @classmethod
+    def of(cls, findings: pa.Table) -> Candidates:
+        """The candidates in what `reduce` found."""
+        rows, first, number = np.unique(findings["row"].to_numpy(), return_index=True, return_inverse=True)
+        ranks, orders, sizes = (findings[name].to_numpy()[first] for name in ("rank", "order", "size"))
+        preferred = np.lexsort((rows, orders, -ranks))
+        place = np.empty(len(rows), np.int64)
+        place[preferred] = np.arange(len(rows))
+        # Those of earlier releases come first, and are never the worse of a pair.
+        earlier = int(np.count_nonzero(rows < 0))
+        pairs = _distinct(kernels.bucket_pairs(findings["partition"].to_numpy(), place[number], _REACH, earlier))
+        firsts = np.searchsorted(pairs >> np.uint64(32), np.arange(len(rows) + 1, dtype=np.uint64))
+        better = (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        return cls(rows[preferred], sizes[preferred].astype(np.int64), firsts, better)
+
+    def chunks(self, shingles: int, most: int) -> Iterator[Numbers]:
+        """The nodes in the order to decide in, as many at a time as have `shingles` together, `most` counting of each.
+
+        What is connected follows each other, so that what a node is compared with is at hand; among those the preferred
+        ones come first, so that what a node is compared with is already decided.
+        """
+        roots = np.empty(len(self.rows), np.int64)
+        worse = np.repeat(np.arange(len(self.rows)), np.diff(self.firsts))
+        kernels.components(worse, self.better, roots)
+        order = np.argsort(roots, kind="stable")
+        ends = np.cumsum(np.minimum(self.sizes[order], most))
+        start = 0
+        while start < len(order):
+            before = ends[start - 1] if start else 0
+            end = max(start + 1, int(np.searchsorted(ends, before + shingles, side="right")))
+            yield order[start:end]
+            start = end
+
+    def rivals(self, nodes: Numbers, keepers: Numbers) -> Numbers:
+        """What `nodes` are to be compared with, as far as that is decided."""
+        counts = self.firsts[nodes + 1] - self.firsts[nodes]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        better = self.better[np.repeat(self.firsts[nodes], counts) + within]
+        decided: Numbers = np.where(keepers[better] >= 0, keepers[better], better)
+        return decided
+
+    def ids(self, nodes: Numbers, fetch: Fetch) -> dict[int, str]:
+        """The ids of `nodes`."""
+        nodes = nodes[np.argsort(self.rows[nodes])]
+        rows = self.rows[nodes]
+        found: dict[int, str] = {}
+        for table in fetch(rows, ["id"]):
+            at = np.searchsorted(rows, table["row"].to_numpy())
+            found.update(zip(nodes[at].tolist(), table["id"].to_pylist(), strict=True))
+        return found
 
 
-class _Shelf:
-    """Shingles of documents by id, at most `stage.chunk` of them; what is missing is fetched."""
-
-    def __init__(self, stage: NearDuplicates, fetch: Fetch) -> None:
-        self._stage = stage
-        self._fetch = fetch
-        self._held: OrderedDict[str, Hashes] = OrderedDict()
-
-    def load(self, ids: Sequence[str]) -> None:
-        missing = [row_id for row_id in ids if row_id not in self._held]
-        if missing:
-            for row_id, text in zip(missing, self._fetch(missing)["text"].to_pylist(), strict=True):
-                self._held[row_id] = shingles(text, self._stage.n)
-        while len(self._held) > self._stage.chunk:
-            self._held.popitem(last=False)
-
-    def __getitem__(self, row_id: str) -> Hashes:
-        if row_id not in self._held:
-            self.load([row_id])
-        self._held.move_to_end(row_id)
-        return self._held[row_id]
+def _distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The distinct values, sorted; numpy's own, which hashes, takes several times as long for millions."""
+    values = np.sort(values)
+    new = np.ones(len(values), bool)
+    new[1:] = values[1:] != values[:-1]
+    return values[new]
