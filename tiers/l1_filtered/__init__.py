@@ -1,16 +1,18 @@
-"""L1, filtered: URLs, language, quality rules, exact and near duplicates, decontamination."""
+"""L1, filtered: URLs, the form of texts, boilerplate, language, quality rules, personal data, duplicates, decontamination."""
 
 from tiers.l1_filtered.datatrove_block import DatatroveBlock
 from tiers.l1_filtered.decontamination import Decontaminate
 from tiers.l1_filtered.exact_duplicates import ExactDuplicates
 from tiers.l1_filtered.language import Language
 from tiers.l1_filtered.near_duplicates import NearDuplicates
+from tiers.l1_filtered.normalise import Normalise
 from tiers.l1_filtered.quality_rules import QualityRules
 from tiers.l1_filtered.url_filter import UrlFilter
 from tiers.stage import Stage
 
 STAGES: tuple[type[Stage], ...] = (
     UrlFilter,
+    Normalise,
     Language,
     QualityRules,
     ExactDuplicates,
