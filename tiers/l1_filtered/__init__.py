@@ -6,6 +6,7 @@ from tiers.l1_filtered.exact_duplicates import ExactDuplicates
 from tiers.l1_filtered.language import Language
 from tiers.l1_filtered.near_duplicates import NearDuplicates
 from tiers.l1_filtered.normalise import Normalise
+from tiers.l1_filtered.personal_data import PersonalData
 from tiers.l1_filtered.quality_rules import QualityRules
 from tiers.l1_filtered.url_filter import UrlFilter
 from tiers.stage import Stage
@@ -15,6 +16,7 @@ STAGES: tuple[type[Stage], ...] = (
     Normalise,
     Language,
     QualityRules,
+    PersonalData,
     ExactDuplicates,
     NearDuplicates,
     Decontaminate,

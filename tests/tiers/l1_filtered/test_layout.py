@@ -2,7 +2,7 @@ import pytest
 
 from tiers.l1_filtered.layout import Layout, line_layouts
 
-P, F, I, T = Layout.PROSE, Layout.FENCED, Layout.INDENTED, Layout.TABLE
+P, F, C, T = Layout.PROSE, Layout.FENCED, Layout.INDENTED, Layout.TABLE
 CASES = {
     "prose": ("Some prose.\n\nMore of it.", [P, P, P]),
     "fences": ("a\n```py\nx\n```\nb", [P, F, F, F, P]),
@@ -10,7 +10,7 @@ CASES = {
     "an open fence": ("a\n~~~\nb", [P, F, F]),
     "underlined titles": ("Title\n~~~~~\nprose\n\nOther\n~~~~~", [P] * 6),
     "code in a line": ("Run ```x``` now.\nThen stop.", [P, P]),
-    "indented": ("a\n\n    x = 1\n\n\ty", [P, P, I, P, I]),
+    "indented": ("a\n\n    x = 1\n\n\ty", [P, P, C, P, C]),
     "nested list": ("* a\n    * b\n    1. c", [P, P, P]),
     "markdown table": ("a | b\n--|--\n1 | 2\n\nx", [T, T, T, P, P]),
     "rows between bars": ("| a | b |\n| 1 | 2 |", [T, T]),
