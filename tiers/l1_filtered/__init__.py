@@ -1,5 +1,6 @@
-"""L1, filtered: URLs, the form of texts, boilerplate, language, quality rules, personal data, duplicates, decontamination."""
+"""L1, filtered: URLs, form of texts, boilerplate, language, quality, personal data, duplicates, decontamination."""
 
+from tiers.l1_filtered.boilerplate import Boilerplate
 from tiers.l1_filtered.datatrove_block import DatatroveBlock
 from tiers.l1_filtered.decontamination import Decontaminate
 from tiers.l1_filtered.exact_duplicates import ExactDuplicates
@@ -14,6 +15,7 @@ from tiers.stage import Stage
 STAGES: tuple[type[Stage], ...] = (
     UrlFilter,
     Normalise,
+    Boilerplate,
     Language,
     QualityRules,
     PersonalData,
