@@ -60,6 +60,8 @@ def count(texts: list[str], belongs: list[str] | None = None) -> dict[str, Any]:
     return {
         "lines": lines,
         "gone": gone,
+        "characters": characters,
+        "gone_characters": gone_characters,
         "share_of_lines": round(gone / lines, 5),
         "share_of_characters": round(gone_characters / characters, 5),
         "rules": dict(rules.most_common()),
@@ -99,13 +101,12 @@ def main() -> None:
         result["articles within their pages"] = count(pages, gold)
         whole = count(pages)
         inside = result["articles within their pages"]
-        lines, gone = whole["lines"] - inside["lines"], whole["gone"] - inside["gone"]
-        rules = Counter(whole["rules"]) - Counter(inside["rules"])
+        around = {key: whole[key] - inside[key] for key in ("lines", "gone", "characters", "gone_characters")}
         result["pages around them"] = {
-            "lines": lines,
-            "gone": gone,
-            "share_of_lines": gone / lines,
-            "rules": dict(rules),
+            **around,
+            "share_of_lines": round(around["gone"] / around["lines"], 5),
+            "share_of_characters": round(around["gone_characters"] / around["characters"], 5),
+            "rules": dict(Counter(whole["rules"]) - Counter(inside["rules"])),
         }
         result["documents_per_cpu_second, pages"] = rate(pages, arguments.repeats)
     for package in PACKAGES:
@@ -120,7 +121,7 @@ def main() -> None:
             found["lines"],
             found["gone"],
             f"{found['share_of_lines']:.2%}",
-            f"{found.get('share_of_characters', 0):.2%}",
+            f"{found['share_of_characters']:.2%}",
         )
         for name, found in result.items()
         if "lines" in found

@@ -107,9 +107,10 @@ def _share_bar(line: str) -> Mark | None:
     if not 2 <= len(words) <= 12:
         return None
     names, verbs = _sharing_words()
-    named, asked = sum(word in names for word in words), sum(word in verbs for word in words)
     known = all(word in names or word in verbs or word in _SHARING_FILLERS for word in words)
-    return Mark(Reason.SHARING, True) if known and named and named + asked >= 2 else None
+    telling = sum(word in names or word in verbs for word in words)
+    named = any(word in phrase_data()["networks"] for word in words)
+    return Mark(Reason.SHARING, True) if known and named and telling >= 2 else None
 
 
 def _breadcrumbs(line: str) -> Mark | None:
@@ -132,8 +133,13 @@ def _timestamp(line: str) -> Mark | None:
     dated = YEAR.search(rest) is not None if posted else len(CLOCK.findall(rest)) == 1
     if len(rest) > _LONGEST_TIMESTAMP or not dated:
         return None
-    words = (token for token in DATE_TOKEN.findall(rest) if token[0].isalpha())
-    return Mark(Reason.TIMESTAMP, True) if all(word in DATE_WORDS for word in words) else None
+    known = all(token in DATE_WORDS or not token[0].isalnum() or _in_dates(token) for token in DATE_TOKEN.findall(rest))
+    return Mark(Reason.TIMESTAMP, True) if known else None
+
+
+def _in_dates(token: str) -> bool:
+    """Whether a number is that of a day, a month, a minute or a year."""
+    return token.isdecimal() and (int(token) < 60 or YEAR.fullmatch(token) is not None)
 
 
 @lru_cache(maxsize=1)

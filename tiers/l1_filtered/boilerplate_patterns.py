@@ -65,7 +65,7 @@ DATE_WORDS = frozenset(
 DATE_TOKEN = re.compile(r"[0-9]{1,4}|[年月日時分时点]|[ap]\.m\.?|[^\W\d_]+|[^\w\s]")
 # Without seconds, which lists don't give and logs do.
 CLOCK = re.compile(
-    r"(?<![0-9:.])[0-2]?[0-9][:h][0-5][0-9](?![0-9:])|"
+    r"(?<![0-9:.])[0-2]?[0-9][:h][0-5][0-9](?![0-9:.])|"
     r"(?<![0-9:.])[0-9]{1,2}(?:[.:][0-9]{2})? ?(?:[ap]\.?m\b|uhr)|[0-9][時时点]"
 )
 YEAR = re.compile(r"(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])")
