@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.recipe import load_recipe
+from tiers.document import documents
 from tiers.errors import RecipeError
-from tiers.l1_filtered.measures import WordMemory
 from tiers.l1_filtered.quality_rules import QualityRules
+from tiers.stage import Context
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 DERIVATION = r"""Completing the square solves every quadratic equation. We start with the general form
@@ -72,5 +73,7 @@ def test_the_recipes_that_come_with_it_are_valid(name: str) -> None:
 def test_the_recipe_for_formulas_keeps_what_the_published_rules_drop() -> None:
     recipe = load_recipe(CONFIGS / "math.yaml")
     (rules,) = (stage for stage in recipe.l1 if isinstance(stage, QualityRules))
-    assert QualityRules().judge(DERIVATION, WordMemory())[0] is not None
-    assert rules.judge(DERIVATION, WordMemory()) == (None, DERIVATION)
+    table = documents([{"text": DERIVATION, "source": "a"}])
+    context = Context(models=Path())
+    assert QualityRules().prepare(context)(table).kept.num_rows == 0
+    assert rules.prepare(context)(table).kept["text"].to_pylist() == [DERIVATION]
