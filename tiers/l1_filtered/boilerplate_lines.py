@@ -115,13 +115,13 @@ def _share_bar(line: str) -> Mark | None:
 
 def _breadcrumbs(line: str) -> Mark | None:
     """Two short steps or more behind a link to the first page."""
-    for sign in ("›", "»", ">", "→", " / ", "/"):
+    for sign in ("›", "»", ">", "→", " / "):
         if sign in line:
             steps = [step.strip(" :：\t") for step in line.strip().split(sign)]
             if steps[0] in ("you are here", "sie sind hier", "vous êtes ici") or ":" in steps[0]:
                 steps[0] = steps[0].rpartition(":")[2].strip()
             short = all(0 < length(step) <= 8 or (step and len(step) <= 12) for step in steps)
-            if len(steps) >= 2 and short and steps[0] in phrase_data()["homes"] and (len(steps) > 2 or sign != "/"):
+            if len(steps) >= 2 and short and steps[0] in phrase_data()["homes"]:
                 return Mark(Reason.BREADCRUMBS, True)
     return None
 

@@ -65,7 +65,7 @@ DATE_WORDS = frozenset(
 DATE_TOKEN = re.compile(r"[0-9]{1,4}|[年月日時分时点]|[ap]\.m\.?|[^\W\d_]+|[^\w\s]")
 # Without seconds, which lists don't give and logs do.
 CLOCK = re.compile(
-    r"(?<![0-9:.])[0-2]?[0-9][:h][0-5][0-9](?![0-9:.])|"
+    r"(?<![0-9:.\[-])[0-2]?[0-9][:h][0-5][0-9](?![0-9:.])|"
     r"(?<![0-9:.])[0-9]{1,2}(?:[.:][0-9]{2})? ?(?:[ap]\.?m\b|uhr)|[0-9][時时点]"
 )
 YEAR = re.compile(r"(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])")
@@ -81,9 +81,9 @@ _AGO = (
     r"[0-9]{1,3} ?(?:秒|分钟|分鐘|小时|小時|天|周|个月|年|分|時間|日|週間|か月)(?:前|以前)"
 )
 _POSTED = (
-    "(?:first |originally )?(?:posted|published|updated|last (?:updated|modified|edited)|date|created|modified)"
-    "(?: on| at)?|veröffentlicht|aktualisiert|zuletzt (?:aktualisiert|geändert)|stand|erstellt|publié|mis à jour|"
-    "modifié|publicado|actualizado|опубликовано|обновлено|дата|发布时间|发表于|发布于|发布日期|更新时间|更新日|公開日|投稿日|"
+    "(?:first |originally )?(?:posted|published|updated|last (?:updated|modified|edited))"
+    "(?: on| at)?|veröffentlicht|aktualisiert|zuletzt (?:aktualisiert|geändert)|publié|mis à jour|"
+    "modifié|publicado|actualizado|опубликовано|обновлено|发布时间|发表于|发布于|发布日期|更新时间|更新日|公開日|投稿日|"
     "最終更新日?"
 )
 POSTED = re.compile(rf"\W{{0,4}}(?:{_POSTED})(?![^\W\d_]) ?[:：]?")
@@ -101,7 +101,7 @@ _PAGES = (
     rf"(?:… ?|\.\.\. ?)?(?:{_LATER})(?: |»|›|last)*$",
 )
 _TEASER = (
-    "read more|continue reading|see also|related|more on this|weiterlesen|lesen sie auch|mehr zum thema|siehe auch|"
+    "read more|continue reading|more on this|weiterlesen|lesen sie auch|mehr zum thema|"
     "lire la suite|lire aussi|à lire aussi|leer más|lea también|lee también|читать далее|читайте также|阅读更多|"
     "相关阅读|続きを読む|関連記事"
 )

@@ -17,6 +17,7 @@ _CODE = re.compile(
     "8[0578][0-9]|9[679][0-9]"
 )
 _JOINED = re.compile(f"[{WORD}+/=&%#$€£-]")
+_DECIMALS = re.compile(",[0-9]")
 _GROUP = re.compile("[0-9]+")
 _LONGEST = 15
 
@@ -81,7 +82,7 @@ def _international(text: str, start: int, end: int, plus: int) -> Finding | None
         national += group.group()
         stop = group.end()
     digits = code.group() + national
-    if len(national) < least or _is_example(digits):
+    if len(national) < least or _is_example(digits) or _DECIMALS.match(text, end):
         return None
     if code.group() == "1" and not re.fullmatch("1[2-9][0-9]{2}[2-9][0-9]{6}", digits):
         return None
