@@ -62,7 +62,8 @@ def test_a_recipe_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
 def test_the_recipe_for_web_pages_drops_by_url_before_it_extracts() -> None:
     recipe = load_recipe(Path(__file__).resolve().parents[2] / "configs" / "web.yaml")
     assert [stage.name for stage in recipe.l0] == ["url_filter", "extract_html"]
-    assert [stage.name for stage in recipe.l1] == ["language", "quality_rules", "exact_duplicates", "near_duplicates"]
+    names = [stage.name for stage in recipe.l1]
+    assert names.index("quality_rules") < names.index("near_duplicates") < names.index("personal_data")
 
 
 @pytest.mark.parametrize("name", ["quickstart", "cluster", "web", "math"])
