@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from latent_memory.pretrained import PACKAGED, read_manifest
 from tiers.errors import ModelError
@@ -21,6 +22,10 @@ os.environ.update(
 )
 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
     os.environ.pop(name, None)
+
+# what a busy machine is slow at has not failed
+settings.register_profile("without time limits", deadline=None)
+settings.load_profile("without time limits")
 
 SMALLEST = "smollm2-135m"
 

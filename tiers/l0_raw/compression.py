@@ -18,25 +18,36 @@ BROKEN_STREAM = (EOFError, OSError, zlib.error, lzma.LZMAError)
 """What reading a broken stream raises; `why_broken` tells them from errors of the disk or the network."""
 
 
-def decompressed(stream: BinaryIO) -> BinaryIO:
-    """`stream`, from its start, as plain bytes: its first bytes tell gzip, bzip2, xz and zstd."""
+_MARKS = {GZIP: "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+def _compression(stream: BinaryIO) -> str | None:
+    """What `stream` is compressed with, by its first bytes; leaves it at its start."""
     stream.seek(0)
     head = stream.read(6)
     stream.seek(0)
-    if head.startswith(GZIP):
-        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
-    if head.startswith(b"BZh"):
-        return cast(BinaryIO, bz2.BZ2File(stream))
-    if head.startswith(b"\xfd7zXZ\x00"):
-        return cast(BinaryIO, lzma.LZMAFile(stream))
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return cast(BinaryIO, io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd"), 1 << 16))
-    return stream
+    return next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
+
+
+def decompressed(stream: BinaryIO) -> BinaryIO:
+    """`stream`, from its start, as plain bytes: its first bytes tell gzip, bzip2, xz and zstd."""
+    match _compression(stream):
+        case "gzip":
+            return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+        case "bzip2":
+            return cast(BinaryIO, bz2.BZ2File(stream))
+        case "xz":
+            return cast(BinaryIO, lzma.LZMAFile(stream))
+        case "zstd":  # this one closes `stream` with itself
+            plain = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
+            return cast(BinaryIO, io.BufferedReader(plain, 1 << 16))
+        case _:
+            return stream
 
 
 def is_compressed(stream: BinaryIO) -> bool:
     """Whether `stream` is compressed as a whole or in parts; leaves it at its start."""
-    return decompressed(stream) is not stream
+    return _compression(stream) is not None
 
 
 def why_broken(error: Exception) -> tuple[ReadReason, str]:
