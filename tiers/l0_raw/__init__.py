@@ -2,65 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
-
-from tiers.errors import SourceError
-from tiers.l0_raw.batches import CONTENT, DEFAULT_LIMITS, Limits, ReadReason
-from tiers.l0_raw.files import read_html, read_jsonl, read_parquet
+from tiers.l0_raw.arc import read_arc
+from tiers.l0_raw.batches import (
+    CONTENT,
+    DEFAULT_LIMITS,
+    DEFAULT_OPTIONS,
+    WHOLE,
+    Limits,
+    ReadOptions,
+    ReadReason,
+    Span,
+)
+from tiers.l0_raw.columns import read_arrow, read_parquet
+from tiers.l0_raw.files import read_html, read_text
+from tiers.l0_raw.formats import FORMATS, Format, cut, format_of
 from tiers.l0_raw.html import ExtractHtml, HtmlReason
+from tiers.l0_raw.lines import read_csv, read_jsonl
+from tiers.l0_raw.page_notes import page_notes
 from tiers.l0_raw.warc import read_warc
-from tiers.stage import Outcome, Stage
-
-FORMATS: dict[str, Callable[..., Iterator[Outcome]]] = {
-    "warc": read_warc,
-    "jsonl": read_jsonl,
-    "parquet": read_parquet,
-    "html": read_html,
-}
-"""Readers by the name of their format; each is called with (stream, uri) and, at will, limits."""
-
-_SUFFIXES = {
-    "warc": "warc",
-    "jsonl": "jsonl",
-    "ndjson": "jsonl",
-    "parquet": "parquet",
-    "html": "html",
-    "htm": "html",
-    "xhtml": "html",
-}
-_COMPRESSED = {"warc": ("gz", "zst"), "jsonl": ("gz", "zst", "bz2", "xz")}
+from tiers.stage import Stage
 
 STAGES: tuple[type[Stage], ...] = (ExtractHtml,)
 
 __all__ = [
     "CONTENT",
     "DEFAULT_LIMITS",
+    "DEFAULT_OPTIONS",
     "FORMATS",
     "STAGES",
+    "WHOLE",
     "ExtractHtml",
+    "Format",
     "HtmlReason",
     "Limits",
+    "ReadOptions",
     "ReadReason",
+    "Span",
+    "cut",
     "format_of",
+    "page_notes",
+    "read_arc",
+    "read_arrow",
+    "read_csv",
     "read_html",
     "read_jsonl",
     "read_parquet",
+    "read_text",
     "read_warc",
 ]
-
-
-def format_of(filename: str) -> str:
-    """The format that a file's name tells.
-
-    Raises:
-        SourceError: the name ends in nothing known; the message lists what is.
-    """
-    parts = PurePosixPath(filename).name.lower().split(".")[1:]
-    if parts and parts[-1] in _SUFFIXES:
-        return _SUFFIXES[parts[-1]]
-    if len(parts) > 1 and parts[-1] in _COMPRESSED.get(_SUFFIXES.get(parts[-2], ""), ()):
-        return _SUFFIXES[parts[-2]]
-    allowed = [f".{suffix}" for suffix in _SUFFIXES]
-    allowed += [f".{name}.{end}" for name, ends in _COMPRESSED.items() for end in ends]
-    raise SourceError("no reader knows files of this name", where=filename, expected=allowed, hint="Name its format")

@@ -1,4 +1,4 @@
-"""How readers group rows into tables of bounded size."""
+"""What all readers share: options, bounds, ranges, reasons, and how they group rows into tables of bounded size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
 
 from tiers.document import document_id, documents
 from tiers.stage import Outcome, fates
@@ -28,25 +29,33 @@ class ReadReason(StrEnum):
     """
 
     NOT_A_RESPONSE = "not_a_response"
+    REVISIT = "revisit"
+    REDIRECT = "redirect"
     STATUS_NOT_OK = "status_not_ok"
-    NOT_HTML = "not_html"
+    MIME_NOT_WANTED = "mime_not_wanted"
+    NOT_TEXT = "not_text"
     EMPTY = "empty"
 
     EMPTY_FILE = "empty_file"
     NOT_A_WARC = "not_a_warc"
+    NOT_AN_ARC = "not_an_arc"
     NOT_PARQUET = "not_parquet"
+    NOT_ARROW = "not_arrow"
     BAD_COMPRESSION = "bad_compression"
     TRUNCATED = "truncated"
     MALFORMED_RECORD = "malformed_record"
     TOO_LARGE = "too_large"
+    UNDECODABLE = "undecodable"
     INVALID_UTF8 = "invalid_utf8"
     INVALID_JSON = "invalid_json"
+    INVALID_CSV = "invalid_csv"
     NO_TEXT = "no_text"
     TEXT_NOT_A_STRING = "text_not_a_string"
     LONE_SURROGATE = "lone_surrogate"
     NO_ID = "no_id"
 
     NUL_REMOVED = "nul_removed"
+    TRUNCATED_PAYLOAD = "truncated_payload"
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,42 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+class ReadOptions(BaseModel):
+    """What of an input becomes a document. They are part of the identity of what is read.
+
+    Attributes:
+        mime: Media types of archived responses to keep; `text/*` stands for all of text. What is not HTML is kept only
+            if it is text.
+        status: HTTP status codes of archived responses to keep.
+        text_field: The key or column that holds the text of a row.
+        id_field: A key or column that names a row better than its place in the file; its source is then `uri#value`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mime: tuple[str, ...] = ("text/html", "application/xhtml+xml")
+    status: tuple[int, ...] = (200,)
+    text_field: str = "text"
+    id_field: str | None = None
+
+
+DEFAULT_OPTIONS = ReadOptions()
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a file: what begins in `[start, end)`, in bytes or, for Parquet, in row groups."""
+
+    start: int
+    end: int
+
+    def __contains__(self, place: int) -> bool:
+        return self.start <= place < self.end
+
+
+WHOLE = Span(0, 1 << 63)
 
 
 class Batch:
@@ -108,6 +153,10 @@ class Batch:
     def fail(self, offset: int | str, reason: ReadReason, detail: str) -> None:
         """Adds a row that is broken."""
         self._failed.append((self._id(offset), reason, f"at {offset}: {detail}"))
+
+    def note(self, offset: int | str, reason: ReadReason, detail: str) -> None:
+        """Says something about a row that is kept."""
+        self._noted.append((self._id(offset), reason, detail))
 
     def flush_full(self) -> Iterator[Outcome]:
         """Yields the batch and begins another, if it is full."""

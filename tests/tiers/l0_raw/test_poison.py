@@ -25,7 +25,7 @@ def test_poison_fails_row_by_row_and_every_good_document_survives(
     kept = 0
     for path in sorted(corpus.folder.iterdir()):
         with path.open("rb") as stream:
-            for read in FORMATS[format_of(path.name)](stream, path.name):
+            for read in FORMATS[format_of(path.name)].read(stream, path.name):
                 outcome = apply(read.kept)
                 check_outcome(stage, read.kept, outcome)
                 assert read.dropped.num_rows == outcome.dropped.num_rows == 0

@@ -1,0 +1,111 @@
+"""What a page says about its use: to robots, and under which licence.
+
+Robots: `<meta name=robots>`, as the Robots Exclusion Protocol's page-level rules have it. Licences: links of the HTML
+standard's type `license` (section 4.6.7.10), in markup or in an HTTP `Link` header (RFC 8288).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+_TAG = re.compile(r"<(meta|link|a|area)\s([^<>]{1,4000})>", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"([a-z][\w-]{0,30})\s{0,9}=\s{0,9}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))", re.IGNORECASE)
+_LINK = re.compile(r"<([^<>]{1,2000})>([^<>]{0,2000})")
+_REL_LICENSE = re.compile(r"rel\s*=\s*\"?[^\",;]*\blicense\b", re.IGNORECASE)
+_CREATIVE_COMMONS = re.compile(
+    r"(?:https?:)?//(?:www\.)?creativecommons\.org/(?:licenses/([a-z-]+)/(\d\.\d)(?:/([a-z]{2,3})\b(?!-))?|"
+    r"publicdomain/(zero|mark)/(\d\.\d))",
+    re.IGNORECASE,
+)
+_OTHERS = (
+    (re.compile(r"//(?:www\.)?apache\.org/licenses/LICENSE-2\.0", re.IGNORECASE), "Apache-2.0"),
+    (re.compile(r"//(?:www\.)?gnu\.org/(?:licenses|copyleft)/fdl-1\.(\d)", re.IGNORECASE), "GFDL-1.{}"),
+    (re.compile(r"//(?:www\.)?opensource\.org/licenses?/mit\b", re.IGNORECASE), "MIT"),
+    (re.compile(r"//(?:www\.)?opendatacommons\.org/licenses/odbl/1", re.IGNORECASE), "ODbL-1.0"),
+    (re.compile(r"nationalarchives\.gov\.uk/doc/open-government-licence/version/(\d)", re.IGNORECASE), "OGL-UK-{}.0"),
+)
+_ORDER = ("by", "nc", "nd", "sa")
+# Pages written in a country's own language version of a licence end its address in the language, not the country.
+_LANGUAGES = frozenset("deed legalcode en".split())
+
+
+def page_notes(page: str | bytes) -> dict[str, str]:
+    """What a page says about its use; comments do not count.
+
+    Args:
+        page: The page, or the beginning of it; bytes are read as an encoding that extends ASCII.
+
+    Returns:
+        `robots`: the directives for all robots, in lower case, each once, between commas.
+        `license`: where the page links to one licence as its own, its SPDX-like identifier.
+        `license_url`: that link, where no identifier is known for it.
+        `licenses`: where it links to several, which may be those of parts, their identifiers or links.
+        Absent is what the page doesn't say.
+    """
+    text = page.decode("latin-1") if isinstance(page, bytes) else page
+    lower = text.lower()
+    if "robots" not in lower and "license" not in lower:
+        return {}
+    robots: dict[str, None] = {}
+    licenses: dict[str, None] = {}
+    for name, attributes in _tags(_without_comments(text)):
+        if name == "meta" and attributes.get("name", "").strip().lower() == "robots":
+            directives = attributes.get("content", "").lower().split(",")
+            robots.update((directive.strip(), None) for directive in directives if directive.strip())
+        elif name != "meta" and "license" in attributes.get("rel", "").lower().split() and attributes.get("href"):
+            licenses[attributes["href"].strip()] = None
+    return {**({"robots": ", ".join(robots)} if robots else {}), **_license_notes(list(licenses))}
+
+
+def license_id(url: str) -> str | None:
+    """The SPDX identifier of the licence at `url`, made likewise where SPDX has none; `None` if it isn't known."""
+    found = _CREATIVE_COMMONS.search(url)
+    if found:
+        kind, version, place, domain, domain_version = found.groups()
+        if domain:
+            return f"CC0-{domain_version}" if domain.lower() == "zero" else f"CC-PDM-{domain_version}"
+        parts = kind.lower().split("-")
+        if not set(parts) <= set(_ORDER):
+            return None
+        country = f"-{place.upper()}" if place and place.lower() not in _LANGUAGES else ""
+        return f"CC-{'-'.join(sorted(parts, key=_ORDER.index)).upper()}-{version}{country}"
+    for pattern, name in _OTHERS:
+        if other := pattern.search(url):
+            return name.format(*other.groups())
+    return None
+
+
+def license_of_link(header: str) -> str | None:
+    """The identifier of the one licence that an HTTP `Link` header names; `None` if there is none or it isn't known."""
+    if "license" not in header.lower():
+        return None
+    urls = [url for url, parameters in _LINK.findall(header) if _REL_LICENSE.search(parameters)]
+    return _license_notes(urls).get("license")
+
+
+def _license_notes(urls: list[str]) -> dict[str, str]:
+    names = sorted({license_id(url) or url for url in urls})
+    if len(names) > 1:
+        return {"licenses": ", ".join(names)}
+    return {"license" if license_id(url) else "license_url": license_id(url) or url for url in urls[:1]}
+
+
+def _tags(text: str) -> Iterator[tuple[str, dict[str, str]]]:
+    for name, inside in _TAG.findall(text):
+        if "robots" in inside.lower() or "license" in inside.lower():
+            pairs = _ATTRIBUTE.findall(inside)
+            yield name.lower(), {key.lower(): html.unescape("".join(value)) for key, *value in reversed(pairs)}
+
+
+def _without_comments(text: str) -> str:
+    """`text` without comments, in time linear in its length even where none of them ends."""
+    parts, at = [], 0
+    while (start := text.find("<!--", at)) >= 0:
+        end = text.find("-->", start + 4)
+        if end < 0:
+            break
+        parts.append(text[at:start])
+        at = end + 3
+    return "".join(parts) + text[at:]
