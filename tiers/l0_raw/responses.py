@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 from fastwarc.stream_io import BrotliReader, ChunkedReader, GzipReader, WarcReader, ZstdReader
-from fastwarc.warc import HeaderMap
 
 from tiers.l0_raw.archives import Content, Verdict
 from tiers.l0_raw.batches import Limits, ReadOptions, ReadReason
@@ -18,16 +17,35 @@ HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TEXT_TYPE = re.compile(r"text/|application/(json|xml|javascript|x-tex|x-ndjson|yaml)$|.*\+(json|xml)$")
 _STATUS = re.compile(rb"HTTP/\d+(?:\.\d+)? +(\d{3})(?!\d)")
-_HEADER_END = re.compile(rb"\r?\n\r?\n")
-_BARE_NEWLINE = re.compile(rb"(?<!\r)\n")
+_HEADER_END = re.compile(rb"\n\r?\n")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s\"';,]+)", re.IGNORECASE)
 _MAX_HTTP_HEADER = 1 << 16
 
 
-def parse_headers(block: bytes, encoding: str = "utf-8") -> HeaderMap:
+class Headers(dict[str, list[str]]):
+    """The values of each field of a header, by its name in lower case."""
+
+    def first(self, name: str) -> str:
+        """The first value of a field; empty if there is none."""
+        values = self.get(name)
+        return values[0] if values else ""
+
+    def joined(self, name: str) -> str:
+        """All values of a field that is a list."""
+        return ", ".join(self.get(name, ()))
+
+
+def parse_headers(block: bytes, encoding: str = "utf-8") -> Headers:
     """The fields of a header, that of WARC or HTTP, behind its first line; its lines may end without a return."""
-    headers = HeaderMap(encoding)
-    headers.parse(io.BytesIO(_BARE_NEWLINE.sub(b"\r\n", block)))
+    headers = Headers()
+    values: list[str] = []
+    for line in block.decode(encoding, "replace").split("\n")[1:]:
+        name, colon, value = line.partition(":")
+        if line[:1] in (" ", "\t") and values:
+            values[-1] = f"{values[-1]} {line.strip()}".rstrip()
+        elif colon:
+            values = headers.setdefault(name.strip().lower(), [])
+            values.append(value.strip())
     return headers
 
 
@@ -45,28 +63,33 @@ def read_response(content: Content, options: ReadOptions, limits: Limits) -> dic
         raise Verdict(ReadReason.MALFORMED_RECORD, "no HTTP status line", failed=True)
     end = _HEADER_END.search(content.data, 0, _MAX_HTTP_HEADER)
     size = end.end() if end else min(len(content.data), _MAX_HTTP_HEADER)
-    http = parse_headers(content.data[:size], "latin1")
-    mime = (http.get("Content-Type") or "").partition(";")[0].strip().lower()
+    http = parse_headers(content.data[:size], "latin-1")
+    mime = media_type(http)
     _check_wanted(int(status[1]), mime, http, options)
     length = content.length - size
     check_size(length, limits)
     body = _decode_body(http, content.data[size:], limits.max_record_bytes)
-    charset = _CHARSET.search(http.get("Content-Type") or "")
+    charset = _CHARSET.search(http.first("content-type"))
     row = content_row(body, mime, charset[1] if charset else None)
     meta = {
         "http.status": str(int(status[1])),
-        "http.robots": ", ".join(value.strip() for value in http.get_multiple("X-Robots-Tag")),
+        "http.robots": http.joined("x-robots-tag"),
         "truncated": _missing_bytes(http, length),
     }
     row["meta"] = {key: value for key, value in meta.items() if value}
-    row["license"] = license_of_link(", ".join(http.get_multiple("Link")))
+    row["license"] = license_of_link(http.joined("link"))
     return row
 
 
-def _check_wanted(status: int, mime: str, http: HeaderMap, options: ReadOptions) -> None:
+def media_type(headers: Headers) -> str:
+    """The media type that a header declares, without parameters; empty if none."""
+    return headers.first("content-type").partition(";")[0].strip().lower()
+
+
+def _check_wanted(status: int, mime: str, http: Headers, options: ReadOptions) -> None:
     if status not in options.status:
         if status in REDIRECTS:
-            raise Verdict(ReadReason.REDIRECT, f"{status} to {http.get('Location') or 'nowhere'}")
+            raise Verdict(ReadReason.REDIRECT, f"{status} to {http.first('location') or 'nowhere'}")
         raise Verdict(ReadReason.STATUS_NOT_OK, f"{status}, wanted {' or '.join(map(str, options.status))}")
     if mime not in options.mime and f"{mime.partition('/')[0]}/*" not in options.mime:
         raise Verdict(ReadReason.MIME_NOT_WANTED, mime or "no media type")
@@ -103,24 +126,22 @@ def content_row(body: bytes, mime: str, charset: str | None) -> dict[str, Any]:
     return {"text": text, "record.content": b"", "record.mime": mime, "record.charset": charset}
 
 
-def _missing_bytes(http: HeaderMap, length: int) -> str | None:
+def _missing_bytes(http: Headers, length: int) -> str | None:
     """How a body falls short of what its HTTP header declares, where that can be told."""
-    declared = http.get("Content-Length") or ""
-    encoded = http.contains_key("Content-Encoding") or http.contains_key("Transfer-Encoding")
-    if encoded or not declared.isascii() or not declared.isdigit() or int(declared) <= length:
+    declared = http.first("content-length")
+    if "content-encoding" in http or "transfer-encoding" in http or not declared.isascii() or not declared.isdigit() or int(declared) <= length:
         return None
     return f"{length} of {declared} bytes"
 
 
-def _decode_body(http: HeaderMap, content: bytes, limit: int) -> bytes:
+def _decode_body(http: Headers, content: bytes, limit: int) -> bytes:
     """Undoes transfer and content encodings.
 
     Many archives store the decoded body under the original headers, so a body that isn't encoded as they say is
     taken as it is.
     """
-    for header, readers in (("Transfer-Encoding", _TRANSFER), ("Content-Encoding", _ENCODINGS)):
-        names = (http.get(header) or "").lower().split(",")
-        for name in reversed(names):
+    for header, readers in (("transfer-encoding", _TRANSFER), ("content-encoding", _ENCODINGS)):
+        for name in reversed(http.joined(header).lower().split(",") if header in http else ()):
             reader = readers.get(name.strip())
             if reader is not None and content:
                 content = _decoded(reader, content, limit)

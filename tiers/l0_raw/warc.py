@@ -6,22 +6,20 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from fastwarc.warc import HeaderMap
-
 from tiers.l0_raw.archives import Content, Verdict, read_archive
 from tiers.l0_raw.batches import DEFAULT_LIMITS, DEFAULT_OPTIONS, WHOLE, Limits, ReadOptions, ReadReason, Span
 from tiers.l0_raw.records import Grammar, Head
-from tiers.l0_raw.responses import check_size, parse_headers, read_response
+from tiers.l0_raw.responses import Headers, check_size, media_type, parse_headers, read_response
 from tiers.stage import Outcome
 
 _VERSION = re.compile(rb"WARC/\d\.\d{1,2}[ \t]*\r?\n")
-_END = re.compile(rb"\r?\n\r?\n")
-_LENGTH = re.compile(rb"\ncontent-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?\n", re.IGNORECASE)
+_END = re.compile(rb"\n\r?\n")
+_LENGTH = re.compile(rb"\n[Cc](?i:ontent-length)[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?\n")
 _META = {
-    "WARC-Date": "warc.date",
-    "WARC-Record-ID": "warc.record_id",
-    "WARC-Identified-Content-Language": "warc.language",
-    "WARC-Truncated": "truncated",
+    "warc-date": "warc.date",
+    "warc-record-id": "warc.record_id",
+    "warc-identified-content-language": "warc.language",
+    "warc-truncated": "truncated",
 }
 
 
@@ -52,7 +50,7 @@ def read_warc(
 
 def _parse(data: bytes) -> Head | None:
     end = _END.search(data)
-    length = _LENGTH.search(data, 0, end.start() + 2) if end and _VERSION.match(data) else None
+    length = _LENGTH.search(data, 0, end.end()) if end and _VERSION.match(data) else None
     return Head(end.end(), int(length[1])) if end and length else None
 
 
@@ -74,12 +72,11 @@ WARC = Grammar(
 
 def _row(header: bytes, content: Content, limits: Limits, options: ReadOptions) -> dict[str, Any]:
     headers = parse_headers(header)
-    kind = (headers.get("WARC-Type") or "").lower()
-    mime = (headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+    kind, mime = headers.first("warc-type").lower(), media_type(headers)
     if not kind:
         raise Verdict(ReadReason.MALFORMED_RECORD, "no WARC-Type", failed=True)
     if kind == "revisit":
-        raise Verdict(ReadReason.REVISIT, f"of {headers.get('WARC-Refers-To-Target-URI') or 'a page that is not named'}")
+        raise Verdict(ReadReason.REVISIT, f"of {headers.first('warc-refers-to-target-uri') or 'what is not named'}")
     if kind == "conversion":
         row = _converted(content, mime, limits)
     elif kind == "response" and mime == "application/http":
@@ -103,11 +100,11 @@ def _converted(content: Content, mime: str, limits: Limits) -> dict[str, Any]:
     return {"text": text, "record.content": b"", "record.mime": mime, "record.charset": "utf-8", "meta": {}}
 
 
-def _target(headers: HeaderMap) -> str | None:
+def _target(headers: Headers) -> str | None:
     """The URL that was asked for; WARC 1.0 shows it in angle brackets, which some writers take at their word."""
-    url = headers.get("WARC-Target-URI")
-    return url[1:-1] if url and url.startswith("<") and url.endswith(">") else url
+    url = headers.first("warc-target-uri")
+    return url.removeprefix("<").removesuffix(">") or None
 
 
-def _meta(headers: HeaderMap) -> dict[str, str]:
-    return {key: value for name, key in _META.items() if (value := headers.get(name))}
+def _meta(headers: Headers) -> dict[str, str]:
+    return {key: value for name, key in _META.items() if (value := headers.first(name))}
