@@ -10,7 +10,7 @@ from typing import Any
 from latent_memory.image_model import PACKAGED_VISION
 from latent_memory.memory import LatentMemory
 from pipelines.artifact import Store
-from pipelines.plan import find_inputs
+from pipelines.inputs import find_inputs
 from pipelines.recipe import Input
 from pipelines.shard_task import read_input
 from tiers.document import documents

@@ -15,38 +15,22 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from dataclasses import dataclass, replace
 from typing import Any
 
 import fsspec
 import xxhash
 
-from pipelines.recipe import TIERS, Input, Recipe
-from tiers.errors import RecipeError, SourceError
-from tiers.l0_raw import format_of
+from pipelines.inputs import InputFile, find_inputs
+from pipelines.recipe import TIERS, Recipe
+from tiers.errors import RecipeError
+from tiers.l0_raw import WHOLE, Span, cut
 from tiers.stage import GlobalStage, Stage, stage_summary
 
 
 @dataclass(frozen=True)
-class InputFile:
-    """A file to read. `path` is where it lies now; everything else is its identity."""
-
-    path: str
-    uri: str
-    format: str
-    bytes: int
-    digest: str
-    license: str | None
-
-    def identity(self) -> dict[str, Any]:
-        """What distinguishes its documents from those of any other file."""
-        return {"uri": self.uri, "format": self.format, "digest": self.digest, "license": self.license}
-
-
-@dataclass(frozen=True)
 class Shard:
-    """A unit of work and of recovery: the rows of one input file, through all tiers."""
+    """A unit of work and of recovery: the rows of one input file, or of a part of it, through all tiers."""
 
     name: str
     input: InputFile
@@ -141,7 +125,7 @@ def fingerprint(value: Any) -> str:
 
 def make_plan(recipe: Recipe) -> Plan:
     """Plans the whole of `recipe`; how far a run goes is another matter."""
-    shards = tuple(_shards(find_inputs(recipe.inputs)))
+    shards = tuple(_shards(find_inputs(recipe.inputs), recipe.shard_bytes))
     steps = tuple(_steps(recipe))
     keys: dict[str, dict[str, str]] = {}
     decisions: dict[str, str] = {}
@@ -190,63 +174,20 @@ def _passes(stages: Sequence[Stage]) -> Iterable[tuple[GlobalStage | None, tuple
     yield head, tuple(fused)
 
 
-def find_inputs(inputs: Sequence[Input]) -> list[InputFile]:
-    """The files that the inputs name, sorted by their names.
-
-    A file's name in records is its path below the glob's fixed part, so that it's the same on every machine.
-
-    Raises:
-        SourceError: nothing matches, two files would have the same name, or a format is unknown.
-    """
-    found: dict[str, InputFile] = {}
-    for entry in inputs:
-        fs, pattern = fsspec.core.url_to_fs(entry.path)
-        if fs.isdir(pattern):
-            pattern = f"{pattern}/**"
-        paths = [path for path in fs.glob(pattern) if fs.isfile(path)]
-        if not paths:
-            raise SourceError(
-                "no file matches", where=entry.path, hint="A relative path starts from the working folder"
-            )
-        base = _fixed_part(pattern)
-        for path in paths:
-            uri = path.removeprefix(base).lstrip("/")
-            if uri in found:
-                raise SourceError("two inputs have the same name", where=uri, got=[found[uri].path, path])
-            found[uri] = InputFile(
-                path=fs.unstrip_protocol(path),
-                uri=uri,
-                format=entry.format or format_of(uri),
-                bytes=fs.size(path),
-                digest=_digest(fs, path),
-                license=entry.license,
-            )
-    return [found[uri] for uri in sorted(found)]
-
-
-def _fixed_part(pattern: str) -> str:
-    """The folder of a glob that holds no wildcard."""
-    parts = PurePosixPath(pattern).parts
-    fixed = next((n for n, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts) - 1)
-    return str(PurePosixPath(*parts[:fixed]))
-
-
-def _digest(fs: Any, path: str) -> str:
-    """What changes when the file does: on a local disk its content's xxh3, else what the store says of it."""
-    if isinstance(fs, fsspec.implementations.local.LocalFileSystem):
-        digest = xxhash.xxh3_128()
-        with fs.open(path, "rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
-        return digest.hexdigest()
-    info = fs.info(path)
-    known = {
-        key: str(info[key]) for key in ("size", "ETag", "etag", "md5Hash", "crc32c", "LastModified") if key in info
-    }
-    return fingerprint(known)
-
-
-def _shards(files: Sequence[InputFile]) -> Iterable[Shard]:
+def _shards(files: Sequence[InputFile], shard_bytes: int) -> Iterable[Shard]:
     for file in files:
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", file.uri.rsplit("/", 1)[-1].split(".", 1)[0])[:40]
-        yield Shard(f"{stem}-{xxhash.xxh3_64_hexdigest(file.uri.encode())[:8]}", file)
+        name = f"{stem}-{xxhash.xxh3_64_hexdigest(file.uri.encode())[:8]}"
+        spans = _cut(file, shard_bytes)
+        if len(spans) == 1:
+            yield Shard(name, file)
+        else:
+            for number, span in enumerate(spans):
+                yield Shard(f"{name}-{number:05}", replace(file, span=span))
+
+
+def _cut(file: InputFile, shard_bytes: int) -> Sequence[Span]:
+    if file.bytes <= shard_bytes:
+        return [WHOLE]
+    with fsspec.open(file.path, "rb") as stream:
+        return cut(file.format, stream, file.bytes, shard_bytes)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 import tiers.l0_raw
 import tiers.l1_filtered
@@ -52,20 +52,37 @@ def _stage_of(tier: str) -> Any:
     return BeforeValidator(build)
 
 
-class Input(BaseModel):
-    """Files to read.
+class Input(tiers.l0_raw.ReadOptions):
+    """What to read, files or a Hugging Face data set, and what of it; see `ReadOptions` for `mime`, `text_field` ….
 
     Attributes:
         path: A path, glob or fsspec URL; a relative one starts from the working folder.
-        format: warc, jsonl, parquet or html; by default what each file's name says.
-        license: The licence that every document from here carries, as an SPDX identifier.
+        dataset: Instead: a folder that `datasets` has saved, or a folder or hub name that it can load.
+        split: The part of the data set.
+        subset: The configuration of the data set, where it has several.
+        revision: The branch, tag or commit of a data set on the hub.
+        format: The name of a format of `tiers.l0_raw.FORMATS`; by default what each file's name says.
+        license: The licence of every document from here that doesn't tell its own, as an SPDX identifier.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
+    path: str | None = None
+    dataset: str | None = None
+    split: str = "train"
+    subset: str | None = None
+    revision: str | None = None
     format: str | None = None
     license: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError("an input has either a path or a dataset")
+        of_dataset = {"split", "subset", "revision"} & self.model_fields_set
+        if of_dataset and self.dataset is None:
+            raise ValueError(f"{', '.join(sorted(of_dataset))} means something only beside a dataset")
+        if self.format is not None and self.format not in tiers.l0_raw.FORMATS:
+            raise ValueError(f"no format is called {self.format!r}; allowed: {sorted(tiers.l0_raw.FORMATS)}")
+        return self
 
 
 class Recipe(BaseModel):
@@ -77,6 +94,7 @@ class Recipe(BaseModel):
         l0, l1, l2, l3, l4: The stages of each tier, in order. An empty tier ends the run before it.
         memory: How to build a latent memory from L4; absent for none.
         max_failed: The share of rows that a step may quarantine before it fails.
+        shard_bytes: Files above this are read as several shards, where their format lets them be cut between records.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,6 +108,7 @@ class Recipe(BaseModel):
     l4: tuple[Annotated[Stage, _stage_of("L4")], ...] = ()
     memory: BuildMemory | None = None
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.05
+    shard_bytes: Annotated[int, Field(ge=1 << 10)] = 256 << 20
 
     def stages(self, tier: str) -> tuple[Stage, ...]:
         """The stages of `tier`, named as in `TIERS`."""

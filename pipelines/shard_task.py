@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import fsspec
@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.artifact import HashingSink, Store, TableWriter, Written, read_table, read_tables
+from pipelines.inputs import InputFile
 from pipelines.ledger import LEDGER, add_counts, check_balance, count_outcome, ledger_rows
-from pipelines.plan import InputFile, Step, fingerprint
+from pipelines.plan import Step, fingerprint
 from pipelines.signals import KeptSignals, signals_folder
 from tiers.document import add_column, check_schema, count_tokens
-from tiers.errors import TierlineError
+from tiers.errors import SourceError, TierlineError
 from tiers.l0_raw import FORMATS
 from tiers.stage import Context, GlobalStage, Measure, Outcome, SignalStage, Stage, Usage, check_outcome
 
@@ -191,20 +192,25 @@ def _read_shard(store: Store, name: str) -> Iterator[Outcome]:
 
 
 def read_input(file: InputFile) -> Iterator[Outcome]:
-    """Reads an input file into documents, its licence filled in.
+    """Reads an input file, or a part of it, into documents; those that tell no licence get that of the file.
 
     Raises:
         SourceError: the file is gone.
     """
-    with fsspec.open(file.path, "rb") as stream:
-        for outcome in FORMATS[file.format](stream, file.uri):
-            if file.license is None:
-                yield outcome
-                continue
-            kept = outcome.kept
-            licenses = pa.array([file.license] * kept.num_rows, pa.string())
-            kept = add_column(kept, kept.schema.field("license"), licenses)
-            yield Outcome(kept, outcome.dropped, outcome.failed, outcome.noted)
+    form = FORMATS[file.format]
+    span = {"span": file.span} if form.cut else {}
+    try:
+        with fsspec.open(file.path, "rb") as stream:
+            for outcome in form.read(stream, file.uri, options=file.options, **span):
+                yield outcome if file.license is None else replace(outcome, kept=_licensed(outcome.kept, file.license))
+    except FileNotFoundError:
+        raise SourceError(
+            "the file is gone", where=file.uri, got=file.path, hint="Put it back, or plan anew by running again"
+        ) from None
+
+
+def _licensed(table: pa.Table, license: str) -> pa.Table:
+    return add_column(table, table.schema.field("license"), pc.fill_null(table["license"], license))
 
 
 _READY: dict[str, Callable[[Any], Any]] = {}

@@ -51,7 +51,7 @@ def test_every_page_is_read_back(sample: SampleSummary, tmp_path: Path) -> None:
                 rows += outcome.kept.to_pylist()
     assert len(rows) == sum(sample.pages.values()) == 60
     assert dropped["not_a_response"] == 3
-    assert dropped["status_not_ok"] == sample.redirects
+    assert dropped["redirect"] == sample.redirects
     assert len({row["url"] for row in rows}) == 60
     assert not [row["url"] for row in rows if " at 0x" in row["text"] or "/home/" in row["text"]]
     assert not [row["url"] for row in rows if "cookies to make this site" in row["text"]]

@@ -67,9 +67,7 @@ def _cut_parquet(stream: BinaryIO, size: int, shard_bytes: int) -> list[Span]:
 
 
 FORMATS: dict[str, Format] = {
-    "warc": Format(
-        read_warc, ("warc", "wet", "wat"), options=_ARCHIVE_OPTIONS, cut=partial(_cut_archive, WARC)
-    ),
+    "warc": Format(read_warc, ("warc", "wet", "wat"), options=_ARCHIVE_OPTIONS, cut=partial(_cut_archive, WARC)),
     "arc": Format(read_arc, ("arc",), options=_ARCHIVE_OPTIONS, cut=partial(_cut_archive, ARC)),
     "jsonl": Format(read_jsonl, ("jsonl", "ndjson"), options=_ROW_OPTIONS, cut=_cut_lines),
     "csv": Format(read_csv, ("csv",), options=_ROW_OPTIONS),

@@ -127,9 +127,7 @@ def _holds_members(stream: BinaryIO, grammar: Grammar) -> bool:
     return first is None or not plain[first.size + first.length :].strip(b"\r\n")
 
 
-def _members(
-    stream: BinaryIO, grammar: Grammar, max_content: int, span: Span, start: int
-) -> Iterator[Record | Break]:
+def _members(stream: BinaryIO, grammar: Grammar, max_content: int, span: Span, start: int) -> Iterator[Record | Break]:
     blocks = _Blocks(stream)
     at = _next_member(blocks, grammar, start, span.end) if start else 0
     while at is not None and at < span.end and blocks.piece(at):
@@ -234,9 +232,7 @@ class _Blocks:
                 yield start - 2 + match.start()
 
 
-def _split(
-    window: _Window, grammar: Grammar, max_content: int, span: Span, at: int | None
-) -> Iterator[Record | Break]:
+def _split(window: _Window, grammar: Grammar, max_content: int, span: Span, at: int | None) -> Iterator[Record | Break]:
     """The records of plain bytes that begin in `span`, from the one at `at` on."""
     while at is not None and (at := window.skip(at)) < span.end:
         window.drop(at)
@@ -331,7 +327,8 @@ class _Window:
     """
 
     def __init__(self, stream: BinaryIO | None, base: int, data: bytes = b"") -> None:
-        self._read = stream and getattr(stream, "read1", stream.read)
+        # `read` would lose what a stream still had to give when it breaks.
+        self._read = getattr(stream, "read1", stream.read) if stream else None
         self.data = bytearray(data)
         self.base = base
         self.broken: tuple[ReadReason, str] | None = None

@@ -19,6 +19,7 @@ _TEXT_TYPE = re.compile(r"text/|application/(json|xml|javascript|x-tex|x-ndjson|
 _STATUS = re.compile(rb"HTTP/\d+(?:\.\d+)? +(\d{3})(?!\d)")
 _HEADER_END = re.compile(rb"\n\r?\n")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s\"';,]+)", re.IGNORECASE)
+_COUNT = re.compile(r"[0-9]{1,18}")
 _MAX_HTTP_HEADER = 1 << 16
 
 
@@ -52,8 +53,8 @@ def parse_headers(block: bytes, encoding: str = "utf-8") -> Headers:
 def read_response(content: Content, options: ReadOptions, limits: Limits) -> dict[str, Any]:
     """The row of a response that is wanted: an HTML page's bytes, or another type's text.
 
-    Its `meta` holds `http.status`, `http.robots` where the server sent `X-Robots-Tag`, and `truncated` where the body is
-    shorter than declared; a licence that a `Link` header names becomes a column.
+    Its `meta` holds `http.status`, `http.robots` where the server sent `X-Robots-Tag`, and `truncated` where the body
+    is shorter than declared; a licence that a `Link` header names becomes a column.
 
     Raises:
         Verdict: it is not wanted, or broken.
@@ -129,9 +130,9 @@ def content_row(body: bytes, mime: str, charset: str | None) -> dict[str, Any]:
 def _missing_bytes(http: Headers, length: int) -> str | None:
     """How a body falls short of what its HTTP header declares, where that can be told."""
     declared = http.first("content-length")
-    if "content-encoding" in http or "transfer-encoding" in http or not declared.isascii() or not declared.isdigit() or int(declared) <= length:
+    if "content-encoding" in http or "transfer-encoding" in http or not _COUNT.fullmatch(declared):
         return None
-    return f"{length} of {declared} bytes"
+    return f"{length} of {declared} bytes" if length < int(declared) else None
 
 
 def _decode_body(http: Headers, content: bytes, limit: int) -> bytes:

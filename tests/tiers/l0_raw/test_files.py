@@ -88,8 +88,9 @@ def test_nul_characters_are_taken_out_and_noted() -> None:
 
 
 def test_fields_can_be_named() -> None:
+    options = ReadOptions(text_field="body", id_field="key")
     data = b'{"body": "a", "key": "k1"}\n{"body": "b"}\n{"body": "c", "key": null}\n'
-    kept, failed = joined(read_jsonl(io.BytesIO(data), "a.jsonl", options=ReadOptions(text_field="body", id_field="key")))
+    kept, failed = joined(read_jsonl(io.BytesIO(data), "a.jsonl", options=options))
     assert [(row["text"], row["source"]) for row in kept] == [("a", "a.jsonl#k1")]
     assert [row["reason"] for row in failed] == ["no_id", "no_id"]
 

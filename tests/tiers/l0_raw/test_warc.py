@@ -181,12 +181,24 @@ def test_batches_are_bounded_by_rows_and_by_bytes() -> None:
 # kept, dropped and failed, in numbers that warcio gives for the records kept
 REAL = {
     "aut-docs.warc.gz": {"not_a_response": 12, "mime_not_wanted": 9},
-    "aut-example.warc.gz": {"kept": 94, "not_a_response": 561, "mime_not_wanted": 120, "redirect": 7, "status_not_ok": 40},
+    "aut-example.warc.gz": {
+        "kept": 94,
+        "not_a_response": 561,
+        "mime_not_wanted": 120,
+        "redirect": 7,
+        "status_not_ok": 40,
+    },
     "clueweb-quirk.warc.gz": {"kept": 29, "not_a_response": 1},
     "jwarc-cc.warc.gz": {"kept": 1},
     "resiliparse-warcfile.warc.gz": {"kept": 16, "not_a_response": 34},
     "ukwa-blackbook.warc.gz": {"kept": 2, "not_a_response": 16, "mime_not_wanted": 5},
-    "ukwa-govuk-1.warc.gz": {"kept": 32, "not_a_response": 128, "mime_not_wanted": 25, "redirect": 1, "status_not_ok": 4},
+    "ukwa-govuk-1.warc.gz": {
+        "kept": 32,
+        "not_a_response": 128,
+        "mime_not_wanted": 25,
+        "redirect": 1,
+        "status_not_ok": 4,
+    },
     "ukwa-wikipedia-mona-lisa.warc.gz": {"kept": 2, "not_a_response": 43, "mime_not_wanted": 37},
     "whirlwind.warc.gz": {"kept": 1, "not_a_response": 3},
     "whirlwind.warc.wet.gz": {"kept": 1, "not_a_response": 1},
