@@ -27,8 +27,6 @@ _OTHERS = (
     (re.compile(r"nationalarchives\.gov\.uk/doc/open-government-licence/version/(\d)", re.IGNORECASE), "OGL-UK-{}.0"),
 )
 _ORDER = ("by", "nc", "nd", "sa")
-# Pages written in a country's own language version of a licence end its address in the language, not the country.
-_LANGUAGES = frozenset("deed legalcode en".split())
 
 
 def page_notes(page: str | bytes) -> dict[str, str]:
@@ -69,7 +67,7 @@ def license_id(url: str) -> str | None:
         parts = kind.lower().split("-")
         if not set(parts) <= set(_ORDER):
             return None
-        country = f"-{place.upper()}" if place and place.lower() not in _LANGUAGES else ""
+        country = f"-{place.upper()}" if place and version < "4" else ""  # since 4.0 it is one for all countries
         return f"CC-{'-'.join(sorted(parts, key=_ORDER.index)).upper()}-{version}{country}"
     for pattern, name in _OTHERS:
         if other := pattern.search(url):

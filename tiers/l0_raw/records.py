@@ -81,9 +81,7 @@ class Break:
     detail: str
 
 
-def records(
-    stream: BinaryIO, grammar: Grammar, max_content: int, span: Span, lookback: int = LOOKBACK
-) -> Iterator[Record | Break]:
+def records(stream: BinaryIO, grammar: Grammar, max_content: int, span: Span) -> Iterator[Record | Break]:
     """The records of an archive that begin in `span`, and its breaks.
 
     Args:
@@ -91,17 +89,16 @@ def records(
         grammar: How its records are written.
         max_content: Bytes of a record's content that are read at most.
         span: In the file's bytes; anything but the whole only where `is_splittable`.
-        lookback: How far before the span to start looking for records.
     """
     stream.seek(0)
     if not stream.read(1):
         yield Break(0, ReadReason.EMPTY_FILE, "the file has no bytes")
     elif _holds_members(stream, grammar):
-        yield from _members(stream, grammar, max_content, span, max(span.start - lookback, 0))
+        yield from _members(stream, grammar, max_content, span, max(span.start - LOOKBACK, 0))
     elif is_compressed(stream):
         yield from _split(_Window(decompressed(stream), 0), grammar, max_content, span, 0)
     else:
-        start = max(span.start - lookback, 0)
+        start = max(span.start - LOOKBACK, 0)
         stream.seek(start)
         window = _Window(stream, start)
         first = _seek_record(window, grammar, start, span.end) if start else 0
