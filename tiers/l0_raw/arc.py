@@ -18,10 +18,12 @@ from tiers.l0_raw.responses import read_response
 from tiers.stage import Outcome
 
 _MAX_LINE = 1 << 12
+_SCHEMES = rb"(?:https?|s?ftp|dns|filedesc|gopher|metadata|mms|news|nntp|rtsp|screenshot|warcinfo|whois)"
 # Some URLs have blanks in them; the date has not.
-_LINE = re.compile(rb"([A-Za-z][\w.+-]*:[^\n]*?) (\S*) (\d{14}) ([^\n]*?) ?(\d{1,18})[ \t]*\r?\n")
+_LINE = re.compile(rb"(%s:[^\n]*?) (\S*) (\d{14}) ([^\n]*?) ?(\d{1,18})[ \t]*\r?\n" % _SCHEMES)
 _DATE = re.compile(rb" \d{14} ")
-_SCHEME = re.compile(rb"(?:https?|ftp|dns|filedesc|gopher|nntp|whois):\S")
+_WEB = re.compile(rb"https?://")
+_SCHEME = re.compile(rb"%s:\S" % _SCHEMES)
 
 
 def read_arc(
@@ -41,7 +43,14 @@ def read_arc(
 
 def _parse(data: bytes) -> Head | None:
     line = _LINE.match(data, 0, _MAX_LINE)
-    return Head(line.end(), int(line[5])) if line else None
+    return Head(line.end(), int(line[5])) if line and not _runs_on(line) else None
+
+
+def _runs_on(line: re.Match[bytes]) -> bool:
+    """Whether a line is the beginning of one and the next record's line: it has two dates, or a URL behind a blank."""
+    url = line[1]
+    start = url.find(b" ") if url.startswith(b"http") else 0
+    return bool(_DATE.search(b" %s " % line[4]) or (start >= 0 and _WEB.search(url, start)))
 
 
 def _likely(data: bytes | bytearray, start: int) -> int:
@@ -54,7 +63,7 @@ def _likely(data: bytes | bytearray, start: int) -> int:
 
 
 ARC = Grammar(
-    begins=re.compile(rb"[A-Za-z][\w.+-]*:"),
+    begins=re.compile(rb"%s:" % _SCHEMES),
     ends=re.compile(rb"\n"),
     parse=_parse,
     likely=_likely,

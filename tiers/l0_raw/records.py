@@ -270,10 +270,12 @@ def _fault(window: _Window, grammar: Grammar, at: int, head: Head) -> Break | No
         if window.broken:
             return Break(at, *window.broken)
         return _short(at, window.end - at - head.size, head)
-    behind = window.bytes(end, end + 32)
-    if behind.startswith(grammar.terminator) or not behind.strip(b"\r\n"):
+    follows = window.skip(end)
+    if not window.holds(follows + 1) or grammar.parse(window.bytes(follows, follows + MAX_HEADER)):
         return None
-    if grammar.begins.match(behind, _NEWLINES.match(behind).end()):  # type: ignore[union-attr]
+    # A record that is followed by something else may be whole; but not if another one begins in it.
+    terminated = window.bytes(end, end + len(grammar.terminator)) == grammar.terminator
+    if terminated and _find(window, grammar, at + head.size, end) is None:
         return None
     return Break(at, ReadReason.MALFORMED_RECORD, f"it does not end after the {head.length} bytes that it declares")
 
@@ -297,16 +299,24 @@ def _behind_large(window: _Window, grammar: Grammar, at: int, head: Head, max_co
     return end if window.holds(end) else None
 
 
+def _find(window: _Window, grammar: Grammar, start: int, end: int) -> int | None:
+    """Where, in what the window holds, a record with a whole header begins, at or after `start` and before `end`."""
+    while (at := grammar.likely(window.data, start - window.base)) >= 0:
+        start = at + window.base
+        if start >= end:
+            return None
+        if grammar.parse(window.bytes(start, start + MAX_HEADER)):
+            return start
+        start += 1
+    return None
+
+
 def _seek_record(window: _Window, grammar: Grammar, start: int, end: int) -> int | None:
-    """Where the next record with a whole header begins, at or after `start` and before `end`."""
+    """As `_find`, reading on; what lies before is let go of."""
     while start < end:
-        at = grammar.likely(window.data, start - window.base)
-        if at >= 0:
-            start = at + window.base
-            if start < end and grammar.parse(window.bytes(start, start + MAX_HEADER)):
-                return start
-            start += 1
-            continue
+        found = _find(window, grammar, start, end)
+        if found is not None:
+            return found
         start = max(start, window.end - grammar.overlap)
         window.drop(start)
         if not window.grow():

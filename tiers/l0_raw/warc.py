@@ -50,8 +50,11 @@ def read_warc(
 
 def _parse(data: bytes) -> Head | None:
     end = _END.search(data)
-    length = _LENGTH.search(data, 0, end.end()) if end and _VERSION.match(data) else None
-    return Head(end.end(), int(length[1])) if end and length else None
+    # A header that breaks off runs into the next record's, whose version stands within it then.
+    if not end or not _VERSION.match(data) or _VERSION.search(data, 1, end.end()):
+        return None
+    length = _LENGTH.search(data, 0, end.end())
+    return Head(end.end(), int(length[1])) if length else None
 
 
 def _likely(data: bytes | bytearray, start: int) -> int:
