@@ -36,7 +36,7 @@ class Content:
         length: How many bytes it has.
     """
 
-    data: bytes
+    data: memoryview
     length: int
 
 
@@ -61,7 +61,7 @@ def read_archive(
 def _add(batch: Batch, record: Record, judge: Judge) -> None:
     size, length = record.head.size, record.head.length
     try:
-        row = judge(record.data[:size], Content(record.data[size : size + length], length))
+        row = judge(record.data[:size], Content(memoryview(record.data)[size : size + length], length))
     except Verdict as verdict:
         (batch.fail if verdict.failed else batch.drop)(record.place, verdict.reason, verdict.detail)
         return

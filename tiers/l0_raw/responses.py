@@ -64,12 +64,12 @@ def read_response(content: Content, options: ReadOptions, limits: Limits) -> dic
         raise Verdict(ReadReason.MALFORMED_RECORD, "no HTTP status line", failed=True)
     end = _HEADER_END.search(content.data, 0, _MAX_HTTP_HEADER)
     size = end.end() if end else min(len(content.data), _MAX_HTTP_HEADER)
-    http = parse_headers(content.data[:size], "latin-1")
+    http = parse_headers(bytes(content.data[:size]), "latin-1")
     mime = media_type(http)
     _check_wanted(int(status[1]), mime, http, options)
     length = content.length - size
     check_size(length, limits)
-    body = _decode_body(http, content.data[size:], limits.max_record_bytes)
+    body = _decode_body(http, bytes(content.data[size:]), limits.max_record_bytes)
     charset = _CHARSET.search(http.first("content-type"))
     row = content_row(body, mime, charset[1] if charset else None)
     meta = {

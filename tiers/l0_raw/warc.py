@@ -95,7 +95,7 @@ def _converted(content: Content, mime: str, limits: Limits) -> dict[str, Any]:
         raise Verdict(ReadReason.MIME_NOT_WANTED, f"a conversion to {mime or 'no media type'}, wanted text/plain")
     check_size(content.length, limits)
     try:
-        text = content.data.decode("utf-8")
+        text = str(content.data, "utf-8")
     except UnicodeDecodeError as error:
         raise Verdict(ReadReason.INVALID_UTF8, f"byte {error.start}: {error.reason}", failed=True) from None
     if not text.strip():
