@@ -88,7 +88,10 @@ def pages_check() -> Check:
         rows = [{**row, "source": f"x#{at}", "record.content": content} for at, content in enumerate(contents)]
         return documents(rows, CONTENT)
 
-    whole = [pages[0], pages[len(pages) // 2]]
+    whole = []
+    for page in sorted(pages, key=len):
+        if apply(table_of([page])).kept.num_rows and len(whole) < 2:
+            whole.append(page)
     alone = [apply(table_of([page])).kept["text"].to_pylist() for page in whole]
 
     def check(number: int) -> str:

@@ -285,8 +285,7 @@ def _short(place: int, got: int, head: Head) -> Break:
 
 
 def _behind_large(window: _Window, grammar: Grammar, at: int, head: Head, max_content: int) -> int | None:
-    """Where to go on behind a record that is too large to be held: where it ends, or where a record shows its length
-    to be a lie."""
+    """Where to go on behind a record that is too large to be held: at its end, or where its length proves a lie."""
     end = at + head.size + head.length
     start: int | None = at + head.size
     while start is not None:
