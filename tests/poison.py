@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import tiers.l0_raw.html
+import tiers.l0_raw.html.stage
 
 PARSER_BREAKER = "this sentence breaks the parser"
 
@@ -134,7 +134,7 @@ def write_poison(folder: Path, good: int = 30, per_file: int = 500) -> PoisonCor
 
 def break_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the HTML library raise on pages that hold `PARSER_BREAKER`, since no page is known that does."""
-    parse = tiers.l0_raw.html.HTMLTree.parse
+    parse = tiers.l0_raw.html.stage.HTMLTree.parse
 
     class BreakableTree:
         @staticmethod
@@ -143,4 +143,4 @@ def break_parser(monkeypatch: pytest.MonkeyPatch) -> None:
                 raise ValueError("the parser gave up")
             return parse(page)
 
-    monkeypatch.setattr(tiers.l0_raw.html, "HTMLTree", BreakableTree)
+    monkeypatch.setattr(tiers.l0_raw.html.stage, "HTMLTree", BreakableTree)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from tiers.document import documents
 from tiers.l0_raw import CONTENT, ExtractHtml, HtmlReason
-from tiers.l0_raw.html import Refused, decode
+from tiers.l0_raw.html import Page, Refused, decode
 from tiers.stage import Context, check_outcome
 
 PAGE = """<!DOCTYPE html><html lang="de-AT"><head><title> Die
@@ -20,6 +21,11 @@ PAGE = """<!DOCTYPE html><html lang="de-AT"><head><title> Die
         return 1
 </pre><table><tr><td>eins</td><td>zwei</td></tr><tr><td>drei</td><td>vier</td></tr></table></main>
 <footer>Impressum und Datenschutz</footer></body></html>"""
+
+
+def extract(page: bytes | str, url: str | None = None, **parameters: Any) -> Page:
+    content = page if isinstance(page, bytes) else page.encode()
+    return ExtractHtml(**parameters).extracting()(content, None, url)
 
 
 def rows(*pages: bytes, charset: str | None = None) -> pa.Table:
@@ -41,8 +47,8 @@ def test_a_page_becomes_a_document(tmp_path: Path) -> None:
     (row,) = outcome.kept.to_pylist()
     assert row["title"] == "Die Seite"
     assert dict(row["meta"]) == {"a": "b", "html.lang": "de-AT"}
-    assert "def f(x):\n    if x:\n\n        return 1\n" in row["text"]
-    assert "eins\t\tzwei\ndrei\t\tvier" in row["text"]
+    assert "```\ndef f(x):\n    if x:\n\n        return 1\n```" in row["text"]
+    assert "| eins | zwei |\n| --- | --- |\n| drei | vier |" in row["text"]
     assert "W\u00f6rtern" in row["text"]
     assert "Impressum" not in row["text"]
     assert "Anmelden" not in row["text"]
@@ -51,7 +57,7 @@ def test_a_page_becomes_a_document(tmp_path: Path) -> None:
 
 
 def test_all_of_a_page_can_be_kept() -> None:
-    text = ExtractHtml(main_content=False).extract(PAGE.encode()).text
+    text = extract(PAGE.encode(), main_content=False).text
     assert "Impressum" in text
     assert "Anmelden" in text
 
@@ -114,7 +120,7 @@ def test_what_is_no_text_is_refused_with_its_share(content: bytes) -> None:
 
 
 def test_text_never_holds_nul_or_surrogates() -> None:
-    text = ExtractHtml().extract(b"<p>a\0b &#0; &#xD800; &#xDFFF; enough words to be kept as text here</p>").text
+    text = extract(b"<p>a\0b &#0; &#xD800; &#xDFFF; enough words to be kept as text here</p>").text
     assert "\0" not in text
     text.encode("utf-8")
 
@@ -122,7 +128,7 @@ def test_text_never_holds_nul_or_surrogates() -> None:
 @pytest.mark.parametrize("tag", ["div", "b", "span", "table><tr><td", "ul><li", "x-custom"])
 def test_deep_nesting_is_refused(tag: str) -> None:
     with pytest.raises(Refused) as refused:
-        ExtractHtml().extract(f"<{tag}>".encode() * 100_000 + b"text")
+        extract(f"<{tag}>".encode() * 100_000 + b"text")
     assert refused.value.reason is HtmlReason.TOO_DEEP
 
 
@@ -134,21 +140,21 @@ def test_what_only_looks_deep_is_not_refused() -> None:
     comment = "<!-- " + "<div>" * many + " -->"
     closed = "<div><span>words</span></div>" * many
     for page in (flat, items, script + "<p>text", comment + "<p>text", closed):
-        assert ExtractHtml(main_content=False).extract(page.encode()).text
+        assert extract(page.encode(), main_content=False).text
 
 
 def test_the_depth_is_a_parameter() -> None:
     page = b"<div>" * 20 + b"text"
-    assert ExtractHtml(max_depth=20).extract(page).text == "text"
+    assert extract(page, max_depth=20).text == "text"
     with pytest.raises(Refused, match="more than 19"):
-        ExtractHtml(max_depth=19).extract(page)
+        extract(page, max_depth=19)
 
 
 def test_too_many_attributes_are_refused_but_long_values_are_not() -> None:
     with pytest.raises(Refused) as refused:
-        ExtractHtml().extract(b"<p>text</p><p " + b" ".join(b"a%d" % n for n in range(6000)) + b">more</p>")
+        extract(b"<p>text</p><p " + b" ".join(b"a%d" % n for n in range(6000)) + b">more</p>")
     assert refused.value.reason is HtmlReason.TOO_MANY_ATTRIBUTES
     image = b'<p>text</p><img src="data:image/png;base64,' + b"ab/d" * 50_000 + b'">'
     words = b"<p>" + b"word " * 50_000
-    assert ExtractHtml().extract(image).text
-    assert ExtractHtml().extract(words).text
+    assert extract(image).text
+    assert extract(words).text

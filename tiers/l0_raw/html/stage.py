@@ -1,0 +1,179 @@
+"""The stage that makes documents of HTML pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.html import HTMLTree
+
+from tiers.document import DOCUMENT, add_column
+from tiers.l0_raw.batches import CONTENT
+from tiers.l0_raw.html.decoding import decode
+from tiers.l0_raw.html.flat import flatten
+from tiers.l0_raw.html.images import Image, base_url
+from tiers.l0_raw.html.main_content import main_content, whole_page
+from tiers.l0_raw.html.markdown import write_markdown
+from tiers.l0_raw.html.reasons import HtmlReason, Refused
+from tiers.l0_raw.html.shape import ShapeLimits, check_shape
+from tiers.l0_raw.html.trafilatura_process import TrafilaturaProcess
+from tiers.stage import Context, Outcome, Stage, fates
+
+
+@dataclass(frozen=True)
+class Page:
+    """What was found in a page: its text, title, declared language and images; title and language may be empty."""
+
+    text: str
+    title: str = ""
+    lang: str = ""
+    images: list[Image] = field(default_factory=list)
+
+
+class ExtractHtml(Stage):
+    """Extracts the text and images of HTML pages, and takes the `record.*` columns away.
+
+    Rows that have a text and no `record.content` pass as they are. The title becomes a column, the `lang` attribute
+    `meta["html.lang"]`, images entries of `media`.
+
+    Attributes:
+        extractor: What finds the main content and writes its text. `blocks` weighs the page's elements (see
+            `tiers.l0_raw.html.main_content`) and writes Markdown with headings, lists, tables and code. `resiliparse`
+            is the library's own choice and plain text (Bevendorff et al., ECIR 2018), without images. `trafilatura`
+            is that library's (Barbaresi, ACL 2021), as Markdown and without comments. `cascade` is `blocks`, and
+            `trafilatura` where its confidence is below `min_confidence`.
+        main_content: Whether to leave out navigation, sidebars and footers.
+        min_confidence: Below which confidence of `blocks`, from 0 to 1, the cascade asks `trafilatura`.
+        max_images: How many images of a page become media.
+        max_seconds: How many seconds of processor time trafilatura may take for a page.
+        max_depth: How many elements may be open at once. Resiliparse's time grows with the square of the depth:
+            at 2,000 a page takes about 0.1 s, at 100,000 minutes.
+        max_attributes: How many attributes one tag may have; the parser's time grows with their square.
+        max_work: The most that a page's depth times its characters may be, which Resiliparse's time grows with.
+        max_reopened: The most that a page's tags times its unclosed formatting elements may be: the parser opens those
+            anew in each paragraph, so that 35 kB can become 2.6 GB.
+        max_undecodable: The share of a page's characters that may be replacement or control characters.
+    """
+
+    name: ClassVar[str] = "extract_html"
+    version: ClassVar[int] = 2
+
+    extractor: Literal["blocks", "resiliparse", "trafilatura", "cascade"] = "blocks"
+    main_content: bool = True
+    min_confidence: float = Field(default=0.5, ge=0, le=1)
+    max_images: int = Field(default=50, ge=0)
+    max_seconds: int = Field(default=20, ge=1)
+    max_depth: int = Field(default=2000, ge=1)
+    max_attributes: int = Field(default=5000, ge=1)
+    max_work: int = Field(default=2_000_000_000, ge=1)
+    max_reopened: int = Field(default=500_000, ge=1)
+    max_undecodable: float = Field(default=0.05, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _trafilatura_finds_main_content(self) -> ExtractHtml:
+        if not self.main_content and self.extractor in ("trafilatura", "cascade"):
+            raise ValueError(f"main_content: false is for blocks and resiliparse, not for {self.extractor}")
+        return self
+
+    def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
+        """Gives the function that extracts one table; see `Stage`.
+
+        Raises:
+            StageError: trafilatura is wanted and not installed.
+        """
+        extract = self.extracting()
+        return lambda table: _apply(extract, table)
+
+    def extracting(self) -> Callable[[bytes, str | None, str | None], Page]:
+        """Gives the function that extracts one page from its bytes, the charset its HTTP header declared, and its URL.
+
+        It raises `Refused` where the page cannot be decoded or parsed, or has no text.
+
+        Raises:
+            StageError: trafilatura is wanted and not installed.
+        """
+        wants_trafilatura = self.extractor in ("trafilatura", "cascade")
+        trafilatura = TrafilaturaProcess(self.max_seconds) if wants_trafilatura else None
+        limits = ShapeLimits(self.max_depth, self.max_attributes, self.max_work, self.max_reopened)
+
+        def extract(content: bytes, charset: str | None = None, url: str | None = None) -> Page:
+            page = decode(content, charset, self.max_undecodable)
+            check_shape(page, limits)
+            text, title, images = self._parse(page, url, trafilatura)
+            text = text.replace("\0", "").strip("\n")
+            if not text.strip():
+                raise Refused(HtmlReason.EMPTY_PAGE, f"no text in {len(content)} bytes")
+            return Page(text, " ".join(title.replace("\0", "").split()), _lang(page), images)
+
+        return extract
+
+    def _parse(
+        self, page: str, url: str | None, trafilatura: TrafilaturaProcess | None
+    ) -> tuple[str, str, list[Image]]:
+        try:
+            tree = HTMLTree.parse(page)
+            title = tree.title or ""
+            if self.extractor == "resiliparse":
+                return extract_plain_text(tree, main_content=self.main_content), title, []
+            text, images, confidence = self._blocks(tree, page, url)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of the parser is no Exception
+            raise Refused(HtmlReason.PARSER_ERROR, f"{type(error).__name__}: {error}") from None
+        if trafilatura is not None and (self.extractor == "trafilatura" or confidence < self.min_confidence):
+            text = trafilatura.extract(page) or (text if self.extractor == "cascade" else "")
+        return text, title, images
+
+    def _blocks(self, tree: HTMLTree, page: str, url: str | None) -> tuple[str, list[Image], float]:
+        flat = flatten(tree)
+        content = main_content(flat) if self.main_content else whole_page(flat)
+        if content is None:
+            return "", [], 0.0
+        base = base_url(tree, url) if self.max_images and "<img" in page else ""
+        text, images = write_markdown(flat, content, base, self.max_images)
+        return text, images, content.confidence()
+
+
+def _apply(extract: Callable[[bytes, str | None, str | None], Page], table: pa.Table) -> Outcome:
+    content, _, charset = (column.name for column in CONTENT)
+    if content not in table.column_names:
+        return Outcome(kept=table)
+    rest = table.drop_columns([column.name for column in CONTENT if column.name in table.column_names])
+    keep: list[bool] = []
+    columns: dict[str, list[Any]] = {"text": [], "title": [], "media": [], "meta": []}
+    gone: dict[bool, list[tuple[str, str, str]]] = {True: [], False: []}
+    names = ("id", "text", "title", "url", "media", "meta")
+    rows = zip(
+        *(rest[name].to_pylist() for name in names), *(table[n].to_pylist() for n in (content, charset)), strict=True
+    )
+    for row_id, text, title, url, media, meta, raw, declared in rows:
+        try:
+            page = Page(text, title or "") if text and not raw else extract(raw, declared, url)
+        except Refused as refused:
+            gone[refused.reason is HtmlReason.EMPTY_PAGE].append((row_id, refused.reason, refused.detail))
+            keep.append(False)
+            continue
+        keep.append(True)
+        columns["text"].append(page.text)
+        columns["title"].append(page.title or None)
+        columns["media"].append([*media, *(image.medium() for image in page.images)])
+        columns["meta"].append([*meta, ("html.lang", page.lang)] if page.lang else meta)
+    kept = rest.filter(pa.array(keep, pa.bool_()))
+    for name, values in columns.items():
+        kept = add_column(kept, DOCUMENT.field(name), values)
+    return Outcome(kept, dropped=fates(gone[True]), failed=fates(gone[False]))
+
+
+# The parser could tell too, but takes as long for it as for a tenth of the extraction.
+_LANG = re.compile(r"<html\b[^>]*?\slang\s*=\s*[\"']?([\w-]+)", re.IGNORECASE)
+
+
+def _lang(page: str) -> str:
+    """The language that the page's root element declares; empty if none."""
+    match = _LANG.search(page, 0, 8192)
+    return match[1] if match else ""
