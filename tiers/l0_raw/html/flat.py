@@ -13,7 +13,7 @@ from html import escape
 
 from resiliparse.parse.html import HTMLTree
 
-from tiers.l0_raw.html.roles import BOILERPLATE_TAGS, NEUTRAL_TAGS, Role, role_of_class, role_of_element
+from tiers.l0_raw.html.roles import NEUTRAL_TAGS, Role, role_of_class, role_of_element
 
 INLINE, LINK, LINK_END, BREAK, CLOSE, OPEN = range(6)
 """What a tag does to the text around it; OPEN and CLOSE are those of block elements."""
@@ -25,8 +25,8 @@ _BLOCKS = HEADINGS | frozenset(
     "tr ul".split()
 )
 _WITHOUT_TEXT = re.compile(
-    r"<(?:(audio|button|canvas|datalist|iframe|map|noembed|noframes|noscript|object|plaintext|script|select|style|svg|"
-    r"template|textarea|video|xmp)(?=[ >])|!--)"
+    r"<(!--|(?:audio|button|canvas|datalist|iframe|map|noembed|noframes|noscript|object|plaintext|script|select|style|"
+    r"svg|template|textarea|video|xmp)(?=[ >]))"
 )
 
 
@@ -47,6 +47,7 @@ _KNOWN = {
     **{f"/{name}": Tag(CLOSE, name) for name in _BLOCKS},
 }
 _INLINE = Tag(INLINE, "")
+_OPENING = {name: {role: Tag(OPEN, name, role) for role in Role} for name in _BLOCKS}
 
 
 class Tags(dict[str, Tag]):
@@ -139,15 +140,14 @@ def _read_tag(tag: str) -> Tag:
     known = _KNOWN.get(name)
     if known is not None:
         return known
-    if name not in _BLOCKS:
+    if name not in _OPENING:
         return _INLINE
-    if not attributes:
-        return Tag(OPEN, name, Role.BOILERPLATE if name in BOILERPLATE_TAGS else Role.NONE)
     role = role_of_element(name, attributes)
-    if role is Role.NONE and name not in NEUTRAL_TAGS:
-        names = attribute(attributes, "class") + " " + attribute(attributes, "id")
-        role = _role_of_class(names) if names != " " else role
-    return Tag(OPEN, name, role)
+    if role is Role.NONE and attributes and name not in NEUTRAL_TAGS:
+        for key in ("class", "id"):
+            if names := attribute(attributes, key):
+                role = max(role, _role_of_class(names))
+    return _OPENING[name][role]
 
 
 _role_of_class = lru_cache(maxsize=1 << 14)(role_of_class)
@@ -172,11 +172,23 @@ def _body(tree: HTMLTree) -> str:
     while match := _WITHOUT_TEXT.search(html, at):
         parts.append(html[at : match.start()])
         name = match[1]
-        end = f"</{name}>" if name else "-->"
+        end = "-->" if name == "!--" else f"</{name}>"
         stop = html.find(end, match.end())
         stop = len(html) if stop < 0 else stop
         if name in ("xmp", "plaintext"):  # obsolete elements for code
             parts.append(f"<pre>{escape(html[html.find('>', match.start()) + 1 : stop], quote=False)}</pre>")
         at = stop + len(end)
     parts.append(html[at:])
-    return "".join(parts).replace("&nbsp;", " ")
+    return "".join(parts)
+
+
+def plain(parts: list[str]) -> str:
+    """Text as it reads: white space is one blank, and what serialising escapes is unescaped."""
+    return " ".join(unescape("".join(parts)).split())
+
+
+def unescape(text: str) -> str:
+    """Undoes what serialising does to text; a blank that does not break becomes one that does."""
+    if "&" not in text:
+        return text
+    return text.replace("&nbsp;", " ").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

@@ -12,8 +12,10 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from tiers.l0_raw.html.flat import HEADINGS, FlatPage, Tag
+from tiers.l0_raw.html.flat import HEADINGS, FlatPage, Tag, attribute
 from tiers.l0_raw.html.roles import Role
+
+_SMALL_PRINT, _BOILERPLATE, _HIDDEN = Role.SMALL_PRINT, Role.BOILERPLATE, Role.HIDDEN
 
 # Chosen on 45 pages, the even ones, of the corpus that `benchmarks/extraction.py` reports on.
 _LINK_COST = 2.0
@@ -25,15 +27,18 @@ _LEAK = 0.3
 """How much of the negative worth of what is left out its parent bears."""
 _BOILERPLATE_WORTH = -20.0
 _MOSTLY_LINKS = 0.5
+_ITEM_RUNS = {"p": 1000, "tr": 4, **dict.fromkeys(("dd", "dt", "li", "td", "th"), 1)}
+"""A link may be all of an element of few runs: whether it belongs to the page is up to its list or table."""
+_TITLES = HEADINGS - {"h1"}
+_TEASER = 500
+"""A shorter element with a heading that is a link is an entry of a list of articles."""
 _SHORT = 200
 _SURE = 250
 """Shorter main content is doubtful: Readability tries again below it with fewer rules."""
-_TEASER = 500
-_TEASER_LINKS = 0.2
 _HELD, _REST = 0.5, 0.3
 """Boilerplate by name is content if it holds this share of the page and leaves less than that."""
-_SEVERAL = 1.2
-"""Elements like the best one are content too if together they are worth this much more."""
+_WIDER, _WIDER_WITHIN = 1.5, 1.2
+"""An element around the best one is content too if it is worth this much more; less will do in `main` or `article`."""
 _POST = re.compile(r"post|message|answer|reply|comment|bbwrapper|topic|thread")
 
 
@@ -76,7 +81,7 @@ def whole_page(page: FlatPage) -> MainContent | None:
     """All of a page but what is hidden, and numbers of lines; `None` where it has no body."""
     if not page.first:
         return None
-    left_out = [tag.role >= Role.HIDDEN for tag in page.opened]
+    left_out = [tag.role >= _HIDDEN for tag in page.opened]
     return MainContent([0], left_out, sum(page.text), sum(page.linked), sum(page.text))
 
 
@@ -84,11 +89,11 @@ def main_content(page: FlatPage) -> MainContent | None:
     """The main content of a page; `None` where no element is worth anything."""
     if not page.first:
         return None
-    own = [_own_worth(page, element) for element in range(len(page.first))]
+    own = [_own_worth(page, element) if text else 0.0 for element, text in enumerate(page.text)]
     worth = _weigh(page, own, _boilerplate(page, own))
     alive = _alive(page, worth.left_out)
     best = max(alive, key=worth.dense.__getitem__)
-    roots = _all_like(page, worth, alive, best)
+    roots = _posts(page, worth, alive, best) or [_widened(page, worth, best)]
     text = sum(worth.text[root] for root in roots)
     if not text:
         return None
@@ -96,10 +101,7 @@ def main_content(page: FlatPage) -> MainContent | None:
 
 
 def _own_worth(page: FlatPage, element: int) -> float:
-    text = page.text[element]
-    if not text:
-        return 0.0
-    name, linked = page.opened[element].name, page.linked[element]
+    name, text, linked = page.opened[element].name, page.text[element], page.linked[element]
     if name in HEADINGS:
         return 0.0 if linked < 0.5 * text else -text
     return text - _LINK_COST * linked - (0 if name in ("td", "th") else _RUN_COST * page.runs[element])
@@ -110,19 +112,15 @@ def _boilerplate(page: FlatPage, own: list[float]) -> list[bool]:
     parents = page.parents
     roles = [tag.role for tag in page.opened]
     positive = [worth if worth > 0 else 0.0 for worth in own]
+    rest = list(positive)
     for element in range(len(own) - 1, 0, -1):
-        if roles[element] is Role.HIDDEN:
-            positive[element] = 0.0
-        positive[parents[element]] += positive[element]
-    marked = [role is Role.BOILERPLATE for role in roles]
-    within = [False] * len(marked)
-    rest = positive[0]
-    for element in range(1, len(marked)):
-        parent = parents[element]
-        within[element] = marked[parent] or within[parent]
-        if marked[element] and not within[element]:
-            rest -= positive[element]
-    if rest >= _REST * positive[0]:
+        role, parent = roles[element], parents[element]
+        if role is not _HIDDEN:
+            positive[parent] += positive[element]
+            if role is not _BOILERPLATE:
+                rest[parent] += rest[element]
+    marked = [role is _BOILERPLATE for role in roles]
+    if rest[0] >= _REST * positive[0]:
         return marked
     kinds = [_kind(page, element) if mark else None for element, mark in enumerate(marked)]
     held: dict[tuple[str, str] | None, float] = defaultdict(float)
@@ -141,17 +139,14 @@ def _kind(page: FlatPage, element: int) -> tuple[str, str]:
 def _weigh(page: FlatPage, own: list[float], boilerplate: list[bool]) -> _Worth:
     worth = _Worth(page, own)
     text, linked, runs, plain, dense = worth.text, worth.linked, worth.runs, worth.plain, worth.dense
-    # Whether an element holds a heading that is a link, as entries of lists of articles do.
-    link_heading = [False] * len(own)
+    teasers = _teasers(page)
     for element in range(len(own) - 1, 0, -1):
         tag, parent = page.opened[element], page.parents[element]
-        if tag.name in HEADINGS and tag.name != "h1" and linked[element] > 0.8 * text[element]:
-            link_heading[element] = True
         leak = None
-        if tag.role or text[element] < _TEASER or plain[element] < 0:
-            leak = _leak(tag, worth, element, boilerplate[element], link_heading[element])
-        if link_heading[element] and (tag.name in HEADINGS or (leak is None and text[element] < _TEASER)):
-            link_heading[parent] = True
+        if element in teasers and text[element] < _TEASER:
+            leak = _BOILERPLATE_WORTH
+        elif tag.role or plain[element] < 0:
+            leak = _leak(tag, worth, element, boilerplate[element])
         if leak is None:
             plain[parent] += plain[element]
             dense[parent] += _DECAY * dense[element]
@@ -165,21 +160,30 @@ def _weigh(page: FlatPage, own: list[float], boilerplate: list[bool]) -> _Worth:
     return worth
 
 
-def _leak(tag: Tag, worth: _Worth, element: int, boilerplate: bool, link_heading: bool) -> float | None:
+def _teasers(page: FlatPage) -> set[int]:
+    """Elements with a heading that is a link to a page, where several of their kind have one."""
+    found: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for element, tag in enumerate(page.opened):
+        if tag.name in _TITLES and page.linked[element] > 0.8 * page.text[element]:
+            pieces = page.pieces[page.first[element] : page.last[element]]
+            # Posts and sections have links into a page to themselves.
+            if not any(piece.startswith("a ") and "#" in attribute(piece, "href") for piece in pieces):
+                found[_kind(page, page.parents[element])].add(page.parents[element])
+    return {element for elements in found.values() if len(elements) > 1 for element in elements}
+
+
+def _leak(tag: Tag, worth: _Worth, element: int, boilerplate: bool) -> float | None:
     """What leaving an element out costs its parent; `None` if it stays."""
     text, linked = worth.text[element], worth.linked[element]
-    if tag.role >= Role.HIDDEN:
+    if tag.role >= _HIDDEN:
         return 0.0
     if boilerplate:
         return _BOILERPLATE_WORTH if text else 0.0
-    if tag.role is Role.SMALL_PRINT and text < _SHORT:
+    if tag.role is _SMALL_PRINT and text < _SHORT:
         return 0.0
-    if worth.plain[element] < 0 and linked > _MOSTLY_LINKS * text and tag.name != "p":
+    is_item = worth.runs[element] <= _ITEM_RUNS.get(tag.name, 0)
+    if worth.plain[element] < 0 and linked > _MOSTLY_LINKS * text and not is_item:
         return worth.plain[element] * _LEAK
-    if text < _TEASER and tag.name not in HEADINGS and tag.name != "header":
-        entry = tag.name in ("article", "li", "section") and linked > _TEASER_LINKS * text and worth.runs[element] > 1
-        if link_heading or entry:
-            return _BOILERPLATE_WORTH
     return None
 
 
@@ -191,19 +195,41 @@ def _alive(page: FlatPage, left_out: list[bool]) -> list[int]:
     return [element for element, is_dead in enumerate(dead) if not is_dead]
 
 
-def _all_like(page: FlatPage, worth: _Worth, alive: list[int], best: int) -> list[int]:
-    """The best element, or all of its kind where they are the posts of a thread or the parts of an article."""
-    name, names = kind = _kind(page, best)
-    if not names or name == "p":
-        return [best]
-    same: list[int] = []
-    end = -1
-    for element in alive:
-        if page.opened[element].name == name and page.first[element] > end and _kind(page, element) == kind:
-            if element != best and page.first[element] < page.first[best] < page.last[element]:
-                continue  # it holds the best one
-            same.append(element)
-            end = page.last[element]
-    if _POST.search(names.lower()) or sum(worth.plain[element] for element in same) > _SEVERAL * worth.plain[best]:
-        return [element for element in same if worth.text[element]]
-    return [best]
+def _posts(page: FlatPage, worth: _Worth, alive: list[int], best: int) -> list[int]:
+    """All elements of one kind with the best one, or one around it, if they are the posts of a thread; else none."""
+    kinds = [_kind(page, element) for element in alive]
+    around = best
+    while around >= 0:
+        kind = _kind(page, around)
+        if _POST.search(kind[1].lower()):
+            posts: list[int] = []
+            for element, other in zip(alive, kinds, strict=True):
+                outside = not posts or page.first[element] > page.last[posts[-1]]
+                if other == kind and outside and worth.text[element]:
+                    posts.append(element)
+            if len(posts) > 1:
+                return posts
+        around = page.parents[around]
+    return []
+
+
+def _widened(page: FlatPage, worth: _Worth, best: int) -> int:
+    """The best element, or one around it that is worth much more, such as one that holds several sections."""
+    around = []
+    element = best
+    while element >= 0:
+        around.append(element)
+        element = page.parents[element]
+    landmarks = [element for element in around if _is_landmark(page, element)]
+    for element in around:
+        factor = _WIDER_WITHIN if landmarks and element >= landmarks[0] else _WIDER
+        if page.opened[best].name == "section" and factor == _WIDER_WITHIN:
+            factor = 1.0
+        if worth.plain[element] > factor * worth.plain[best]:
+            best = element
+    return best
+
+
+def _is_landmark(page: FlatPage, element: int) -> bool:
+    tag = page.pieces[page.first[element]].partition(">")[0]
+    return page.opened[element].name in ("article", "main") or 'role="main"' in tag

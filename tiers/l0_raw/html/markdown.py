@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from tiers.l0_raw.html.flat import BREAK, CLOSE, HEADINGS, OPEN, FlatPage, Tag, attribute, end_of
+from tiers.l0_raw.html.flat import BREAK, CLOSE, HEADINGS, OPEN, FlatPage, Tag, attribute, end_of, plain, unescape
 from tiers.l0_raw.html.images import Image, read_image
 from tiers.l0_raw.html.main_content import MainContent
 from tiers.l0_raw.html.roles import Role, is_picture
@@ -43,11 +43,11 @@ def write_markdown(
 
 @dataclass(slots=True)
 class _Container:
-    """A list item or quotation: how its first line and its others begin, and the number of its next item if a list."""
+    """A list item or quotation: how its first line and its others begin, and whether it has a line yet."""
 
-    first: str = ""
-    others: str = ""
-    number: int | None = None
+    first: str
+    others: str
+    begun: bool = False
 
 
 @dataclass(slots=True)
@@ -65,6 +65,7 @@ class _Writer:
     _heading: int = 0
     _caption: str | None = None
     _last_heading: int = -1
+    _root: int = 0
 
     def text(self) -> str:
         """All that was written; headings that nothing follows are left out unless there is nothing else."""
@@ -80,7 +81,7 @@ class _Writer:
         """Writes the pieces from a block's start tag up to its end tag."""
         pieces, tags = self.page.pieces, self.page.tags
         skipped = self._skipped(first, last)
-        at = first
+        self._root = at = first
         while at < last:
             tag, _, text = pieces[at].partition(">")
             known = tags[tag]
@@ -140,7 +141,7 @@ class _Writer:
             self._caption = self._caption_of_figure(at)
         elif name == "figcaption" and self._caption is not None:
             return end_of(pieces, at, name)
-        else:
+        elif at > self._root:
             self._open_container(name, source)
         return 0
 
@@ -178,7 +179,7 @@ class _Writer:
 
     def _begins_item(self) -> bool:
         """Whether the marker of the item that is open is still to be written."""
-        return bool(self._containers) and self._containers[-1].first != self._containers[-1].others
+        return bool(self._lists and self._containers) and not self._containers[-1].begun
 
     def _in_list(self) -> bool:
         """Whether an item of the innermost list was written before."""
@@ -195,7 +196,7 @@ class _Writer:
 
     def _flush(self) -> bool:
         """Writes the line that was gathered; gives whether there was one."""
-        line = _plain(self._inline)
+        line = plain(self._inline)
         self._inline.clear()
         if self._heading:
             line = line.rstrip(_PERMALINK)
@@ -209,12 +210,12 @@ class _Writer:
     def _block(self, lines: list[str]) -> None:
         """Writes lines as they are, each behind what the open items and quotations put before it."""
         if self._margin == 2 and self._lines:
-            self._lines.append("".join(each.others for each in self._containers).rstrip())
+            self._lines.append("".join(each.others for each in self._containers if each.begun).rstrip())
         for line in lines:
             prefix = "".join(each.first for each in self._containers)
             self._lines.append(prefix + line if line else prefix.rstrip())
             for each in self._containers:
-                each.first = each.others
+                each.first, each.begun = each.others, True
         self._margin = 0
 
     def _code(self, first: int, last: int) -> None:
@@ -235,7 +236,7 @@ class _Writer:
                 parts.append("\n")
             parts.append(text)
             at += 1
-        code = _unescape("".join(parts)).rstrip()
+        code = unescape("".join(parts)).rstrip()
         code = code[re.match(r"(?:[^\S\n]*\n)*", code).end() :]  # type: ignore[union-attr]
         if code:
             fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
@@ -259,29 +260,19 @@ class _Writer:
             tag, _, text = piece.partition(">")
             known = self.page.tags[tag]
             parts += (" ", text) if known.kind >= BREAK else (text,)
-        return _plain(parts)
+        return plain(parts)
 
     def _pictures(self, first: int, last: int, tag: str) -> None:
         """Takes the images of an element that is left out, if it is there for an image and its caption."""
         if self.max_images and is_picture(f"{attribute(tag, 'class')} {attribute(tag, 'id')}"):
             sources = [piece.partition(">")[0] for piece in self.page.pieces[first:last] if piece.startswith("img ")]
-            caption = self._text_of(first, last) if sources else ""
+            sources = [source for source in sources if read_image(source, self.base)]
+            caption = self._text_of(first, last) if len(sources) == 1 else ""
             for source in sources:
-                self._image(source, caption if len(sources) == 1 and len(caption) <= _MAX_CAPTION else "")
+                self._image(source, caption if len(caption) <= _MAX_CAPTION else "")
 
     def _image(self, tag: str, caption: str) -> None:
         if len(self.images) < self.max_images:
             image = read_image(tag, self.base, caption)
             if image is not None:
                 self.images.setdefault(image.uri, image)
-
-
-def _plain(parts: list[str]) -> str:
-    return _unescape(" ".join("".join(parts).split()))
-
-
-def _unescape(text: str) -> str:
-    """Undoes what serialising does to text."""
-    if "&" not in text:
-        return text
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
+from operator import add
 
 
 class Role(IntEnum):
-    """What an element is for, as far as its tag tells."""
+    """What an element is for, as far as its tag tells; of two the higher holds."""
 
     NONE = 0
-    BOILERPLATE = 1
-    """Navigation, comments, links to other pages, advertisement …"""
-    SMALL_PRINT = 2
+    SMALL_PRINT = 1
     """Authors, dates, captions, buttons …: such names are also given to whole articles, so only if it is short."""
+    BOILERPLATE = 2
+    """Navigation, comments, links to other pages, advertisement …"""
     HIDDEN = 3
     LINE_NUMBERS = 4
 
 
-BOILERPLATE_TAGS = frozenset("aside dialog footer menu nav search".split())
+_BOILERPLATE_TAGS = frozenset("aside dialog footer menu nav search".split())
 NEUTRAL_TAGS = frozenset("article blockquote body h1 h2 h3 h4 h5 h6 main pre".split())
 """Elements whose class says nothing about what they are for."""
 _BOILERPLATE_ROLES = frozenset(
@@ -27,63 +28,67 @@ _BOILERPLATE_ROLES = frozenset(
 )
 
 
-def _words(*alternatives: str) -> re.Pattern[str]:
-    """Matches any of the names as a whole word of a class or id, whose words are parted by blanks, `-` and `_`."""
-    return re.compile(rf"(?:^|[\s_-])(?:{'|'.join(alternatives)})(?:$|[\s_-])")
-
-
-_HIDDEN = re.compile(r"(?:^| )(?:hidden|hide|sr-only|visually-?hidden|screen-reader-text|d-none)(?:$| )")
-_LINE_NUMBERS = _words("line-?nos?", "line-?numbers?", "gutter", "lnt", "hljs-ln-numbers", "blob-num")
-_BOILERPLATE = _words(
-    "nav(?:bar|igation)?", "menus?", "side-?bar", "footer", "bread-?crumbs?", "pagination", "pager", "skip-?links?",
-    "comments?", "comment-?list", "disqus", "respond", "replies", "signature", "post-?profile", "avatar",
-    "shar(?:e|ing)(?:daddy)?", "social(?:-?media)?", "follow-?us", "newsletter", "subscri(?:be|ption)",
-    "related", "jp-relatedposts", "yarpp", "recommend(?:ed|ations?)?", "popular", "trending", "most-?read",
-    "read-?more", "(?:more|other|latest|recent)-?(?:stories|news|articles|posts|from)", "teasers?",
-    "promo(?:tion)?s?", "advert(?:isement|s)?", "ads?", "sponsor(?:ed)?", "outbrain", "taboola", "widgets?",
-    "cookies?", "consent", "gdpr", "modal", "popup", "pop-?over", "tool-?tip", "toolbar", "copyright",
-    "sign-?(?:up|in)", "log-?in", "author-?(?:bio|box|info)",
-    "gallery", "carousel", "slide-?show", "slider", "lightbox", "captions?", "sr-?only", "table-of-contents", "toc",
-)  # fmt: skip
-_SMALL_PRINT = _words(
-    "by-?lines?", "author", "credits?", "timestamps?", "date(?:line)?", "published", "meta", "infos?", "tags?",
-    "labels?", "category", "categories", "photos?", "images?", "img", "pictures?", "thumb(?:nail)?s?",
-    "banner", "legal", "notice", "disclaimer", "print", "follow", "tools?", "actions?", "buttons?", "btn", "controls?",
-    "rating", "views?",
-)  # fmt: skip
-_PICTURE = _words(
-    "gallery", "carousel", "slide-?show", "slider", "lightbox", "captions?", "photos?", "images?", "img", "pictures?",
-    "figures?", "thumb(?:nail)?s?", "wp-caption",
-)  # fmt: skip
+_HIDDEN = frozenset("d-none hidden hide screen-reader-text sr-only visually-hidden visuallyhidden".split())
+# Words of classes and ids; two that `-`, `_` or a capital parts are also looked for as one.
+_LINE_NUMBERS = frozenset("blobnum gutter hljsln lineno linenos linenumber linenumbers lnt".split())
+_BOILERPLATE = frozenset(
+    "ad ads advert advertisement advertisements adverts authorbio authorbox authorinfo avatar breadcrumb breadcrumbs "
+    "caption captions carousel comment commentlist comments consent cookie cookies copyright disqus followus footer "
+    "gallery gdpr latestarticles latestnews latestposts lateststories lightbox login menu menus modal morearticles "
+    "morefrom morenews moreposts morestories mostread nav navbar navigation newsletter otherarticles othernews "
+    "otherposts otherstories outbrain pager pagination popover popular popup postprofile promo promos promotion "
+    "promotions readmore recentarticles recentnews recentposts recentstories recommend recommendation recommendations "
+    "recommended related relatedposts replies respond share sharedaddy sharing sidebar signature signin signup "
+    "skiplink skiplinks slider slideshow social socialmedia sponsor sponsored subscribe subscription taboola teaser "
+    "teasers toc toolbar tooltip trending widget widgets yarpp".split()
+)
+_SMALL_PRINT = frozenset(
+    "action actions author banner btn button buttons byline bylines categories category control controls credit "
+    "credits date dateline disclaimer follow image images img info infos label labels legal meta notice photo photos "
+    "picture pictures print published rating tag tags thumb thumbnail thumbnails thumbs timestamp timestamps tool "
+    "tools view views".split()
+)
+_PICTURE = frozenset(
+    "caption captions carousel figure figures gallery image images img lightbox photo photos picture pictures slider "
+    "slideshow thumb thumbnail thumbnails thumbs".split()
+)
+_ROLE = re.compile(r'(?:^| )role="([^"]*)"')
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def role_of_element(name: str, attributes: str) -> Role:
     """The role that an element's name and its attributes other than class and id tell."""
-    if 'aria-hidden="true"' in attributes or 'hidden=""' in attributes:
-        return Role.HIDDEN
-    if "style=" in attributes and "display:none" in attributes.replace(" ", ""):
-        return Role.HIDDEN
-    role = re.search(r'(?:^| )role="([^"]*)"', attributes) if "role=" in attributes else None
-    if name in BOILERPLATE_TAGS or (role and role[1] in _BOILERPLATE_ROLES):
-        return Role.BOILERPLATE
-    return Role.NONE
+    if attributes:
+        if 'hidden="' in attributes and ('aria-hidden="true"' in attributes or 'hidden=""' in attributes):
+            return Role.HIDDEN
+        if "display" in attributes and "display:none" in attributes.replace(" ", ""):
+            return Role.HIDDEN
+        if "role=" in attributes and (found := _ROLE.search(attributes)) and found[1] in _BOILERPLATE_ROLES:
+            return Role.BOILERPLATE
+    return Role.BOILERPLATE if name in _BOILERPLATE_TAGS else Role.NONE
 
 
 def role_of_class(names: str) -> Role:
-    """The role that the words of an element's class and id tell."""
-    names = _CAMEL.sub("-", names).lower()
-    if _HIDDEN.search(names):
+    """The role that the words of an element's class, or of its id, tell."""
+    words = _words(names)
+    if not _HIDDEN.isdisjoint(names.split()):
         return Role.HIDDEN
-    if _LINE_NUMBERS.search(names):
+    if not _LINE_NUMBERS.isdisjoint(words):
         return Role.LINE_NUMBERS
-    if "embed" in names:  # of others' posts, which belong to an article though their class says social media
-        return Role.NONE
-    if _BOILERPLATE.search(names):
-        return Role.BOILERPLATE
-    return Role.SMALL_PRINT if _SMALL_PRINT.search(names) else Role.NONE
+    if not _BOILERPLATE.isdisjoint(words):
+        # Embedded posts of others belong to an article though their class says social media.
+        return Role.NONE if "embed" in names else Role.BOILERPLATE
+    return Role.NONE if _SMALL_PRINT.isdisjoint(words) else Role.SMALL_PRINT
 
 
 def is_picture(names: str) -> bool:
     """Whether the words of an element's class and id say that it is there for an image."""
-    return _PICTURE.search(_CAMEL.sub("-", names).lower()) is not None
+    return not _PICTURE.isdisjoint(_words(names))
+
+
+def _words(names: str) -> list[str]:
+    """The words of a class, and each two neighbours as one."""
+    if not names.islower():
+        names = _CAMEL.sub("-", names).lower()
+    words = names.replace("-", " ").replace("_", " ").split()
+    return words + list(map(add, words, words[1:]))

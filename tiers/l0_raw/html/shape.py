@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tiers.l0_raw.html.reasons import HtmlReason, Refused
 
-_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)")
-_HIDDEN = re.compile(r"(?is)<!--.*?-->|<(script|style)\b.*?</\1\s*>")
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_TAG = re.compile(rb"<(/?)([a-zA-Z][^\s/>]*)")
+_HIDDEN = re.compile(rb"(?is)<!--.*?-->|<(script|style)\b.*?</\1\s*>")
+_QUOTED = re.compile(rb"\"[^\"]*\"|'[^']*'")
 # Elements that cannot hold another of their kind without an element between them that is counted.
 _UNCOUNTED = frozenset(
-    "area base br col embed hr img input link meta param source track wbr html head body "
-    "p li dt dd option optgroup tr td th thead tbody tfoot colgroup caption rt rp".split()
+    b"area base br col embed hr img input link meta param source track wbr html head body "
+    b"p li dt dd option optgroup tr td th thead tbody tfoot colgroup caption rt rp".split()
 )
 
 
 # Elements that the parser opens anew in each paragraph until they are closed (HTML standard, section 13.2.4.3); of
 # equal ones, no more than three.
-_FORMATTING = re.compile(r"<(/?)((?:b|big|code|em|font|i|s|small|strike|strong|tt|u)(?=[\s/>])[^>]*)", re.IGNORECASE)
+_FORMATTING = re.compile(rb"<(/?)((?:b|big|code|em|font|i|s|small|strike|strong|tt|u)(?=[\s/>])[^>]*)", re.IGNORECASE)
+_MAY_BE_FORMATTING = np.zeros(1 << 16, np.bool_)
+"""Whether a tag whose name begins with these two bytes may be one of them."""
+for _name in (f"{letter}{end}" for letter in "bisu" for end in "> \t\n\f\r/"):
+    _MAY_BE_FORMATTING[int.from_bytes(_name.encode())] = True
+for _name in ("bi", "co", "em", "fo", "sm", "st", "tt"):
+    _MAY_BE_FORMATTING[int.from_bytes(_name.encode())] = True
 
 
 @dataclass(frozen=True)
@@ -41,40 +49,56 @@ class ShapeLimits:
     reopened: int
 
 
-def check_shape(page: str, limits: ShapeLimits) -> None:
+def check_shape(page: bytes, limits: ShapeLimits) -> None:
     """Refuses a page that would keep the parser or the extractor busy for minutes, in time linear in its length.
+
+    Args:
+        page: The page in an encoding that extends ASCII.
+        limits: What it may have.
 
     Raises:
         Refused: naming the limit that the page is above.
     """
-    tags = page.count("<")
+    names, closing = _tag_starts(page)
+    tags = len(names)
     if tags > limits.depth or tags * len(page) > limits.work or tags * tags > limits.reopened:
-        balance = _balance(page)
+        steps = np.where(closing, -1, 1)
+        balance = _highest(steps)
         if balance > limits.depth or balance * len(page) > limits.work:
             _check_depth(page, limits)
-        if balance * tags > limits.reopened:
+        if _highest(steps[_MAY_BE_FORMATTING[names]]) * tags > limits.reopened:
             _check_formatting(page, tags, limits.reopened)
-    # A tag with that many attributes spans a whole block that holds no ">".
-    if any(page.find(">", at, at + limits.attributes) < 0 for at in range(0, len(page), limits.attributes)):
-        for piece in page.split(">"):
-            if len(piece) > limits.attributes:
-                _check_attributes(piece, limits.attributes)
+    for piece in _long_pieces(page, limits.attributes):
+        _check_attributes(piece, limits.attributes)
 
 
-def _check_depth(page: str, limits: ShapeLimits) -> None:
+def _long_pieces(page: bytes, least: int) -> Iterator[bytes]:
+    """What lies between one `>` and the next where that is a whole block of `least` bytes, and more."""
+    at = 0
+    while at < len(page):
+        if page.find(b">", at, at + least) >= 0:
+            at += least
+        else:
+            end = page.find(b">", at)
+            end = len(page) if end < 0 else end
+            yield page[page.rfind(b">", 0, at) + 1 : end]
+            at = end + 1
+
+
+def _check_depth(page: bytes, limits: ShapeLimits) -> None:
     depth = _depth(page, limits.depth)
     if depth > limits.depth or depth * len(page) > limits.work:
         # Scripts hold markup whose end tags are escaped; only now is it worth the time to look past them.
-        depth = _depth(_HIDDEN.sub("", page), limits.depth)
+        depth = _depth(_HIDDEN.sub(b"", page), limits.depth)
     if depth > limits.depth:
         raise Refused(HtmlReason.TOO_DEEP, f"more than {limits.depth} elements open at once")
     if depth * len(page) > limits.work:
-        detail = f"{depth} elements open at once × {len(page)} characters, at most {limits.work}"
+        detail = f"{depth} elements open at once × {len(page)} bytes, at most {limits.work}"
         raise Refused(HtmlReason.TOO_COMPLEX, detail)
 
 
-def _check_formatting(page: str, tags: int, most: int) -> None:
-    kinds: set[str] = set()
+def _check_formatting(page: bytes, tags: int, most: int) -> None:
+    kinds: set[bytes] = set()
     unclosed = highest = 0
     for closing, source in _FORMATTING.findall(page):
         if closing:
@@ -89,27 +113,38 @@ def _check_formatting(page: str, tags: int, most: int) -> None:
         raise Refused(HtmlReason.TOO_COMPLEX, detail)
 
 
-def _check_attributes(piece: str, max_attributes: int) -> None:
-    tag = re.search(r"<[a-zA-Z].*", piece, re.DOTALL)
+def _check_attributes(piece: bytes, max_attributes: int) -> None:
+    tag = re.search(rb"<[a-zA-Z].*", piece, re.DOTALL)
     if tag is None:
         return
-    count = len(re.findall(r"[^\s/]+", _QUOTED.sub("", tag[0]))) - 1
+    count = len(re.findall(rb"[^\s/]+", _QUOTED.sub(b"", tag[0]))) - 1
     if count > max_attributes:
         raise Refused(HtmlReason.TOO_MANY_ATTRIBUTES, f"{count} in one tag, at most {max_attributes}")
 
 
-def _balance(page: str) -> int:
-    """The most start tags without an end tag so far: quicker than `_depth`, but it counts what needs no end tag."""
-    code = np.frombuffer(page.encode("utf-8") + b" ", np.uint8)
-    following = code[np.flatnonzero(code[:-1] == ord("<")) + 1]
-    letter = (following | 0x20) - ord("a") < 26
-    unclosed = np.cumsum(letter.astype(np.int32) - (following == ord("/")))
-    return int((unclosed - np.minimum.accumulate(np.minimum(unclosed, 0))).max(initial=0))
+def _tag_starts(page: bytes) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """The first two bytes of each tag's name, in lower case, and whether it is an end tag."""
+    code: npt.NDArray[np.uint8] = np.frombuffer(page, dtype=np.uint8)
+    at = np.flatnonzero(code == ord("<")) + 1
+    at = at[: np.searchsorted(at, len(page) - 2)]
+    closing = code[at] == ord("/")
+    at += closing
+    first, second = code[at] | 0x20, code[at + 1]
+    is_tag = first - ord("a") < 26
+    second = np.where(second - ord("A") < 26, second | 0x20, second)
+    names = first[is_tag].astype(np.int32) << 8 | second[is_tag]
+    return names, closing[is_tag]
 
 
-def _depth(page: str, enough: int) -> int:
+def _highest(steps: npt.NDArray[np.int64]) -> int:
+    """How far a walk of these steps gets above where it was lowest; as many elements are unclosed, and no more."""
+    walk = np.cumsum(steps, dtype=np.int32)
+    return int((walk - np.minimum.accumulate(np.minimum(walk, 0))).max(initial=0))
+
+
+def _depth(page: bytes, enough: int) -> int:
     """The most elements that are open at once, counted no further than just above `enough`."""
-    open_by_name: dict[str, int] = {}
+    open_by_name: dict[bytes, int] = {}
     depth = most = 0
     for closing, name in _TAG.findall(page):
         name = name.lower()

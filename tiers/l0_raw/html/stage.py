@@ -54,7 +54,7 @@ class ExtractHtml(Stage):
         max_depth: How many elements may be open at once. Resiliparse's time grows with the square of the depth:
             at 2,000 a page takes about 0.1 s, at 100,000 minutes.
         max_attributes: How many attributes one tag may have; the parser's time grows with their square.
-        max_work: The most that a page's depth times its characters may be, which Resiliparse's time grows with.
+        max_work: The most that a page's depth times its bytes may be, which Resiliparse's time grows with.
         max_reopened: The most that a page's tags times its unclosed formatting elements may be: the parser opens those
             anew in each paragraph, so that 35 kB can become 2.6 GB.
         max_undecodable: The share of a page's characters that may be replacement or control characters.
@@ -71,7 +71,7 @@ class ExtractHtml(Stage):
     max_depth: int = Field(default=2000, ge=1)
     max_attributes: int = Field(default=5000, ge=1)
     max_work: int = Field(default=2_000_000_000, ge=1)
-    max_reopened: int = Field(default=500_000, ge=1)
+    max_reopened: int = Field(default=1_000_000, ge=1)
     max_undecodable: float = Field(default=0.05, ge=0, le=1)
 
     @model_validator(mode="after")
@@ -103,7 +103,8 @@ class ExtractHtml(Stage):
 
         def extract(content: bytes, charset: str | None = None, url: str | None = None) -> Page:
             page = decode(content, charset, self.max_undecodable)
-            check_shape(page, limits)
+            # Only UTF-16 and ISO-2022 have bytes of markup that are none.
+            check_shape(page.encode() if b"\0" in content or b"\x1b" in content else content, limits)
             text, title, images = self._parse(page, url, trafilatura)
             text = text.replace("\0", "").strip("\n")
             if not text.strip():

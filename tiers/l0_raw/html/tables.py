@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tiers.l0_raw.html.flat import BREAK, HEADINGS, INLINE, OPEN, FlatPage, Tag, attribute
+from tiers.l0_raw.html.flat import BREAK, HEADINGS, INLINE, OPEN, FlatPage, Tag, attribute, plain
 
 _NOT_IN_DATA = HEADINGS | frozenset("article blockquote dl form li ol pre section table ul".split())
 _MAX_CELL = 1000
@@ -64,8 +64,7 @@ def _span(source: str) -> int:
 
 
 def _cell(parts: list[str]) -> str:
-    text = " ".join("".join(parts).split())
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").replace("|", "\\|")
+    return plain(parts).replace("|", "\\|")
 
 
 def _markdown(caption: str, rows: list[list[str]]) -> list[str] | None:
