@@ -121,20 +121,6 @@ def flatten(tree: HTMLTree) -> FlatPage:
     return page
 
 
-def end_of(pieces: list[str], at: int, name: str) -> int:
-    """The piece of the end tag that belongs to the start tag of `name` in the piece `at`."""
-    start, end, depth = name, f"/{name}>", 1
-    for number in range(at + 1, len(pieces)):
-        piece = pieces[number]
-        if piece.startswith(end):
-            depth -= 1
-            if not depth:
-                return number
-        elif piece.startswith(start) and piece[len(start)] in " >":
-            depth += 1
-    return len(pieces) - 1
-
-
 def _read_tag(tag: str) -> Tag:
     name, _, attributes = tag.partition(" ")
     known = _KNOWN.get(name)

@@ -39,6 +39,8 @@ _HELD, _REST = 0.5, 0.3
 """Boilerplate by name is content if it holds this share of the page and leaves less than that."""
 _WIDER, _WIDER_WITHIN = 1.5, 1.2
 """An element around the best one is content too if it is worth this much more; less will do in `main` or `article`."""
+_POST_DEPTH = 8
+"""How many elements from the best one up may be the post that it stands in."""
 _POST = re.compile(r"post|message|answer|reply|comment|bbwrapper|topic|thread")
 
 
@@ -93,6 +95,8 @@ def main_content(page: FlatPage) -> MainContent | None:
     worth = _weigh(page, own, _boilerplate(page, own))
     alive = _alive(page, worth.left_out)
     best = max(alive, key=worth.dense.__getitem__)
+    if worth.dense[best] <= 0:
+        best = 0  # there is so little that none of it is better than the rest
     roots = _posts(page, worth, alive, best) or [_widened(page, worth, best)]
     text = sum(worth.text[root] for root in roots)
     if not text:
@@ -130,10 +134,10 @@ def _boilerplate(page: FlatPage, own: list[float]) -> list[bool]:
 
 
 def _kind(page: FlatPage, element: int) -> tuple[str, str]:
-    """An element's name and class, without numbers: posts of a thread are of one kind."""
+    """An element's name and class, else id, without numbers: posts of a thread are of one kind."""
     tag = page.pieces[page.first[element]].partition(">")[0]
-    found = re.search(r' class="([^"]*)"', tag)
-    return page.opened[element].name, re.sub(r"\d+", "", found[1]) if found else ""
+    names = attribute(tag, "class") or attribute(tag, "id")
+    return page.opened[element].name, re.sub(r"\d+", "", names)
 
 
 def _weigh(page: FlatPage, own: list[float], boilerplate: list[bool]) -> _Worth:
@@ -165,7 +169,7 @@ def _teasers(page: FlatPage) -> set[int]:
     found: dict[tuple[str, str], set[int]] = defaultdict(set)
     for element, tag in enumerate(page.opened):
         if tag.name in _TITLES and page.linked[element] > 0.8 * page.text[element]:
-            pieces = page.pieces[page.first[element] : page.last[element]]
+            pieces = page.pieces[page.first[element] : min(page.last[element], page.first[element] + 9)]
             # Posts and sections have links into a page to themselves.
             if not any(piece.startswith("a ") and "#" in attribute(piece, "href") for piece in pieces):
                 found[_kind(page, page.parents[element])].add(page.parents[element])
@@ -197,19 +201,20 @@ def _alive(page: FlatPage, left_out: list[bool]) -> list[int]:
 
 def _posts(page: FlatPage, worth: _Worth, alive: list[int], best: int) -> list[int]:
     """All elements of one kind with the best one, or one around it, if they are the posts of a thread; else none."""
-    kinds = [_kind(page, element) for element in alive]
     around = best
-    while around >= 0:
+    for _ in range(_POST_DEPTH):
         kind = _kind(page, around)
         if _POST.search(kind[1].lower()):
             posts: list[int] = []
-            for element, other in zip(alive, kinds, strict=True):
+            for element in alive:
                 outside = not posts or page.first[element] > page.last[posts[-1]]
-                if other == kind and outside and worth.text[element]:
+                if outside and worth.text[element] and _kind(page, element) == kind:
                     posts.append(element)
             if len(posts) > 1:
                 return posts
         around = page.parents[around]
+        if around < 0:
+            break
     return []
 
 

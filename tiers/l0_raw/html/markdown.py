@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from tiers.l0_raw.html.flat import BREAK, CLOSE, HEADINGS, OPEN, FlatPage, Tag, attribute, end_of, plain, unescape
+from tiers.l0_raw.html.flat import BREAK, CLOSE, HEADINGS, OPEN, FlatPage, Tag, attribute, plain, unescape
 from tiers.l0_raw.html.images import Image, read_image
 from tiers.l0_raw.html.main_content import MainContent
 from tiers.l0_raw.html.roles import Role, is_picture
@@ -66,6 +66,13 @@ class _Writer:
     _caption: str | None = None
     _last_heading: int = -1
     _root: int = 0
+    _ends: dict[int, int] = field(default_factory=dict)
+    _skipped: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        page = self.page
+        self._ends = dict(zip(page.first, page.last, strict=True))
+        self._skipped = {page.first[n]: page.last[n] for n, left_out in enumerate(self.content.left_out) if left_out}
 
     def text(self) -> str:
         """All that was written; headings that nothing follows are left out unless there is nothing else."""
@@ -80,12 +87,12 @@ class _Writer:
     def write(self, first: int, last: int) -> None:
         """Writes the pieces from a block's start tag up to its end tag."""
         pieces, tags = self.page.pieces, self.page.tags
-        skipped = self._skipped(first, last)
+        skipped = self._skipped
         self._root = at = first
         while at < last:
             tag, _, text = pieces[at].partition(">")
             known = tags[tag]
-            if at in skipped:
+            if at in skipped and at > first:
                 self._pictures(at, skipped[at], tag)
                 self._flush()
                 at = skipped[at]
@@ -109,17 +116,9 @@ class _Writer:
         self._containers.clear()
         self._lists.clear()
 
-    def _skipped(self, first: int, last: int) -> dict[int, int]:
-        page = self.page
-        return {
-            page.first[element]: page.last[element]
-            for element, left_out in enumerate(self.content.left_out)
-            if left_out and first < page.first[element] < last
-        }
-
     def _open(self, tag: Tag, at: int, source: str) -> int:
         """Begins a block; gives the piece of its end tag if all of it is written already, else 0."""
-        name, pieces = tag.name, self.page.pieces
+        name = tag.name
         if self._heading:
             self._inline.append(" ")
             return 0
@@ -128,19 +127,17 @@ class _Writer:
         if name in HEADINGS:
             self._heading = int(name[1])
         elif name == "pre":
-            end = end_of(pieces, at, name)
-            self._code(at, end)
-            return end
+            self._code(at, self._ends[at])
+            return self._ends[at]
         elif name == "table":
-            end = end_of(pieces, at, name)
-            rows = read_table(self.page, at, end, self._skipped(at, end))
+            rows = read_table(self.page, at, self._ends[at], self._skipped)
             if rows is not None:
                 self._block(rows)
-                return end
+                return self._ends[at]
         elif name == "figure":
             self._caption = self._caption_of_figure(at)
         elif name == "figcaption" and self._caption is not None:
-            return end_of(pieces, at, name)
+            return self._ends[at]
         elif at > self._root:
             self._open_container(name, source)
         return 0
@@ -157,7 +154,6 @@ class _Writer:
                 self._lists[-1] = number + 1
             marker = "- " if number is None else f"{number}. "
             self._containers.append(_Container(marker, " " * len(marker)))
-            self._margin = min(self._margin, 1) if self._lines and self._in_list() else self._margin
         elif name == "blockquote":
             self._containers.append(_Container("> ", "> "))
 
@@ -180,11 +176,6 @@ class _Writer:
     def _begins_item(self) -> bool:
         """Whether the marker of the item that is open is still to be written."""
         return bool(self._lists and self._containers) and not self._containers[-1].begun
-
-    def _in_list(self) -> bool:
-        """Whether an item of the innermost list was written before."""
-        number = self._lists[-1] if self._lists else None
-        return number is None or number > 2
 
     def _break(self) -> None:
         if self._heading:
@@ -230,7 +221,7 @@ class _Writer:
             if not language and (found := _LANGUAGE.search(attribute(tag, "class"))):
                 language = found[1] or found[2]
             if known.role >= Role.HIDDEN and known.kind == OPEN:
-                at = end_of(page.pieces, at, known.name)
+                at = self._ends[at]
                 text = page.pieces[at].partition(">")[2]
             elif known.kind in (BREAK, CLOSE) and at > first:
                 parts.append("\n")
@@ -240,19 +231,21 @@ class _Writer:
         code = code[re.match(r"(?:[^\S\n]*\n)*", code).end() :]  # type: ignore[union-attr]
         if code:
             fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
-            self._block([fence + language, *(line.rstrip() for line in code.split("\n")), fence])
+            self._block([fence + language, *code.split("\n"), fence])
         self._margin = 2
 
     def _caption_of_figure(self, first: int) -> str | None:
         """The caption of a figure that holds an image; `None` if it holds none, so that its caption is text."""
         pieces = self.page.pieces
-        last = end_of(pieces, first, "figure")
-        if not any(piece.startswith("img ") for piece in pieces[first:last]):
-            return None
-        for at in range(first, last):
-            if pieces[at].startswith(("figcaption>", "figcaption ")):
-                return self._text_of(at, end_of(pieces, at, "figcaption"))
-        return ""
+        caption, has_image = "", False
+        for at in range(first + 1, self._ends[first]):
+            name = pieces[at].partition(">")[0].partition(" ")[0]
+            if name == "figure":  # which has its own
+                break
+            if name == "figcaption" and not caption:
+                caption = self._text_of(at, self._ends[at])
+            has_image = has_image or name == "img"
+        return caption if has_image else None
 
     def _text_of(self, first: int, last: int) -> str:
         parts: list[str] = []

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from tests.tiers.l0_raw.html.pages import extract
 from tiers.document import documents
 from tiers.l0_raw import CONTENT, ExtractHtml, HtmlReason
-from tiers.l0_raw.html import Page, Refused, decode
+from tiers.l0_raw.html import Refused, decode
 from tiers.stage import Context, check_outcome
 
 PAGE = """<!DOCTYPE html><html lang="de-AT"><head><title> Die
@@ -21,11 +21,6 @@ PAGE = """<!DOCTYPE html><html lang="de-AT"><head><title> Die
         return 1
 </pre><table><tr><td>eins</td><td>zwei</td></tr><tr><td>drei</td><td>vier</td></tr></table></main>
 <footer>Impressum und Datenschutz</footer></body></html>"""
-
-
-def extract(page: bytes | str, url: str | None = None, **parameters: Any) -> Page:
-    content = page if isinstance(page, bytes) else page.encode()
-    return ExtractHtml(**parameters).extracting()(content, None, url)
 
 
 def rows(*pages: bytes, charset: str | None = None) -> pa.Table:
@@ -158,3 +153,22 @@ def test_too_many_attributes_are_refused_but_long_values_are_not() -> None:
     words = b"<p>" + b"word " * 50_000
     assert extract(image).text
     assert extract(words).text
+
+
+def test_formatting_that_is_never_closed_is_refused_before_it_fills_the_memory() -> None:
+    page = b"".join(b"<p><b id=%d>" % n for n in range(1500)) + b"<p>x" * 2000
+    with pytest.raises(Refused) as refused:
+        extract(page)
+    assert refused.value.reason is HtmlReason.TOO_COMPLEX
+    assert refused.value.detail.startswith("1500 formatting elements not closed")
+    closed = b"".join(b"<p><b id=%d>x</b>" % n for n in range(1500)) + b"<p>x" * 2000
+    alike = b"<p><b>" * 1500 + b"<p>x" * 2000
+    assert extract(closed).text
+    assert extract(alike).text
+
+
+def test_a_long_page_may_be_less_deep() -> None:
+    page = b"<div>" * 300 + b"<p>some words</p>" * 1000
+    assert extract(page).text
+    with pytest.raises(Refused, match="300 elements open at once × 18500 bytes, at most 5000000"):
+        extract(page, max_work=5_000_000)
