@@ -85,9 +85,26 @@ class FlatPage:
     runs: list[int]
 
 
-def flatten(tree: HTMLTree) -> FlatPage:
-    """Reads the body of a page; the work is linear in its length."""
-    pieces = _body(tree).split("<")[1:]
+def body_of(tree: HTMLTree) -> str:
+    """The body without what holds no text of the page: scripts, comments, forms' fields, drawings and the like."""
+    html = tree.body.html if tree.body is not None else ""
+    parts, at = [], 0
+    while match := _WITHOUT_TEXT.search(html, at):
+        parts.append(html[at : match.start()])
+        name = match[1]
+        end = "-->" if name == "!--" else f"</{name}>"
+        stop = html.find(end, match.end())
+        stop = len(html) if stop < 0 else stop
+        if name in ("xmp", "plaintext"):  # obsolete elements for code
+            parts.append(f"<pre>{escape(html[html.find('>', match.start()) + 1 : stop], quote=False)}</pre>")
+        at = stop + len(end)
+    parts.append(html[at:])
+    return "".join(parts)
+
+
+def flatten(body: str) -> FlatPage:
+    """Reads a page's body, as `body_of` gives it; the work is linear in its length."""
+    pieces = body.split("<")[1:]
     page = FlatPage(pieces, Tags(), [], [], [], *([0] * len(pieces) for _ in range(4)))
     tags, parents, opened, text = page.tags, page.parents, page.opened, page.text
     element, characters, linked, in_link = -1, 0, 0, False
@@ -149,23 +166,6 @@ def attribute(attributes: str, name: str) -> str:
         return ""
     start += len(mark)
     return attributes[start : attributes.find('"', start)]
-
-
-def _body(tree: HTMLTree) -> str:
-    """The body without what holds no text of the page: scripts, comments, forms' fields, drawings and the like."""
-    html = tree.body.html if tree.body is not None else ""
-    parts, at = [], 0
-    while match := _WITHOUT_TEXT.search(html, at):
-        parts.append(html[at : match.start()])
-        name = match[1]
-        end = "-->" if name == "!--" else f"</{name}>"
-        stop = html.find(end, match.end())
-        stop = len(html) if stop < 0 else stop
-        if name in ("xmp", "plaintext"):  # obsolete elements for code
-            parts.append(f"<pre>{escape(html[html.find('>', match.start()) + 1 : stop], quote=False)}</pre>")
-        at = stop + len(end)
-    parts.append(html[at:])
-    return "".join(parts)
 
 
 def plain(parts: list[str]) -> str:

@@ -15,13 +15,14 @@ from resiliparse.parse.html import HTMLTree
 from tiers.document import DOCUMENT, add_column
 from tiers.l0_raw.batches import CONTENT
 from tiers.l0_raw.html.decoding import decode
-from tiers.l0_raw.html.flat import flatten
+from tiers.l0_raw.html.flat import body_of, flatten
 from tiers.l0_raw.html.images import Image, base_url
 from tiers.l0_raw.html.main_content import main_content, whole_page
 from tiers.l0_raw.html.markdown import write_markdown
 from tiers.l0_raw.html.reasons import HtmlReason, Refused
 from tiers.l0_raw.html.shape import ShapeLimits, check_shape
 from tiers.l0_raw.html.trafilatura_process import TrafilaturaProcess
+from tiers.l0_raw.math import may_hold_formulas, write_formulas
 from tiers.stage import Context, Outcome, Stage, fates
 
 
@@ -39,7 +40,8 @@ class ExtractHtml(Stage):
     """Extracts the text and images of HTML pages, and takes the `record.*` columns away.
 
     Rows that have a text and no `record.content` pass as they are. The title becomes a column, the `lang` attribute
-    `meta["html.lang"]`, images entries of `media`.
+    `meta["html.lang"]`, images entries of `media`. Formulas become LaTeX (see
+    `tiers.l0_raw.math`).
 
     Attributes:
         extractor: What finds the main content and writes its text. `blocks` weighs the page's elements (see
@@ -49,6 +51,7 @@ class ExtractHtml(Stage):
             `trafilatura` where its confidence is below `min_confidence`.
         main_content: Whether to leave out navigation, sidebars and footers.
         min_confidence: Below which confidence of `blocks`, from 0 to 1, the cascade asks `trafilatura`.
+        formulas: Whether formulas become LaTeX.
         max_images: How many images of a page become media.
         max_seconds: How many seconds of processor time trafilatura may take for a page.
         max_depth: How many elements may be open at once. Resiliparse's time grows with the square of the depth:
@@ -66,6 +69,7 @@ class ExtractHtml(Stage):
     extractor: Literal["blocks", "resiliparse", "trafilatura", "cascade"] = "blocks"
     main_content: bool = True
     min_confidence: float = Field(default=0.5, ge=0, le=1)
+    formulas: bool = True
     max_images: int = Field(default=50, ge=0)
     max_seconds: int = Field(default=20, ge=1)
     max_depth: int = Field(default=2000, ge=1)
@@ -116,28 +120,45 @@ class ExtractHtml(Stage):
     def _parse(
         self, page: str, url: str | None, trafilatura: TrafilaturaProcess | None
     ) -> tuple[str, str, list[Image]]:
+        images: list[Image] = []
+        confidence = 0.0
         try:
             tree = HTMLTree.parse(page)
             title = tree.title or ""
-            if self.extractor == "resiliparse":
-                return extract_plain_text(tree, main_content=self.main_content), title, []
-            text, images, confidence = self._blocks(tree, page, url)
+            if self.extractor in ("blocks", "cascade"):
+                text, images, confidence = self._blocks(tree, page, url)
+            else:
+                if self.formulas and may_hold_formulas(page):
+                    write_formulas(tree)
+                text = extract_plain_text(tree, main_content=self.main_content) if trafilatura is None else ""
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic of the parser is no Exception
             raise Refused(HtmlReason.PARSER_ERROR, f"{type(error).__name__}: {error}") from None
         if trafilatura is not None and (self.extractor == "trafilatura" or confidence < self.min_confidence):
-            text = trafilatura.extract(page) or (text if self.extractor == "cascade" else "")
+            document = tree.document
+            text = trafilatura.extract(page if document is None else document.html) or text
         return text, title, images
 
     def _blocks(self, tree: HTMLTree, page: str, url: str | None) -> tuple[str, list[Image], float]:
-        flat = flatten(tree)
+        body = body_of(tree)
+        if self.formulas and _may_hold_formulas(body, page) and write_formulas(tree):
+            body = body_of(tree)
+        flat = flatten(body)
         content = main_content(flat) if self.main_content else whole_page(flat)
         if content is None:
             return "", [], 0.0
-        base = base_url(tree, url) if self.max_images and "<img" in page else ""
+        base = base_url(tree, url) if self.max_images and "img " in body else ""
         text, images = write_markdown(flat, content, base, self.max_images)
         return text, images, content.confidence()
+
+
+def _may_hold_formulas(body: str, page: str) -> bool:
+    """As `may_hold_formulas` of the page, at a fraction of its cost: a body is without the page's many scripts.
+
+    Of those, some hold a formula (`math/tex`), others make formulas of what stands between grave accents.
+    """
+    return may_hold_formulas(body) or "math/" in page or ("`" in body and may_hold_formulas(page))
 
 
 def _apply(extract: Callable[[bytes, str | None, str | None], Page], table: pa.Table) -> Outcome:

@@ -25,6 +25,32 @@ def test_every_extractor_finds_the_prose(extractor: str) -> None:
     assert page.title == "T"
 
 
+@pytest.mark.parametrize("extractor", ["blocks", "resiliparse", "trafilatura", "cascade"])
+def test_every_extractor_writes_formulas(extractor: str) -> None:
+    formula = "<p>The wall is <math><mi>h</mi><mo>=</mo><msup><mi>t</mi><mn>2</mn></msup></math> high, in feet.</p>"
+    assert "The wall is $h = t^2$ high" in extract(article(formula), extractor=extractor).text
+    assert "$" not in extract(article(formula), extractor=extractor, formulas=False).text
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        '<script type="math/tex">x^2</script>',
+        '<span class="katex"><annotation encoding="application/x-tex">x^2</annotation></span>',
+        "\\(x^2\\)",
+        '<img alt="x^2" class="tex">',
+    ],
+)
+def test_formulas_are_found_though_scripts_are_not_searched_for_them(formula: str) -> None:
+    page = article(f"<p>Take {formula} of it.</p>", before="<script src=MathJax.js></script>")
+    assert "Take $x^2$ of it." in extract(page).text
+
+
+def test_formulas_between_grave_accents_are_found() -> None:
+    page = article("<p>Take `x^2` of it.</p>", before="<script src=MathJax.js?config=AM_HTMLorMML></script>")
+    assert "Take $x^2$ of it." in extract(page).text
+
+
 def test_the_cascade_asks_trafilatura_only_where_it_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(TrafilaturaProcess, "extract", lambda self, page: asked.append(page) or "from trafilatura")
