@@ -30,6 +30,9 @@ _WITHOUT_TEXT = re.compile(
 )
 
 
+_RAW = frozenset(("plaintext", "script", "xmp"))
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
     """What is known of a tag from its text alone."""
@@ -86,7 +89,10 @@ class FlatPage:
 
 
 def body_of(tree: HTMLTree) -> str:
-    """The body without what holds no text of the page: scripts, comments, forms' fields, drawings and the like."""
+    """The body without what holds no text of the page: scripts, comments, forms' fields, drawings and the like.
+
+    Scripts of the types `math/…`, which are formulas, stay.
+    """
     html = tree.body.html if tree.body is not None else ""
     parts, at = [], 0
     while match := _WITHOUT_TEXT.search(html, at):
@@ -95,8 +101,12 @@ def body_of(tree: HTMLTree) -> str:
         end = "-->" if name == "!--" else f"</{name}>"
         stop = html.find(end, match.end())
         stop = len(html) if stop < 0 else stop
-        if name in ("xmp", "plaintext"):  # obsolete elements for code
-            parts.append(f"<pre>{escape(html[html.find('>', match.start()) + 1 : stop], quote=False)}</pre>")
+        if name in _RAW:
+            opened = html.find(">", match.end())
+            if name != "script":  # obsolete elements for code
+                parts.append(f"<pre>{escape(html[opened + 1 : stop], quote=False)}</pre>")
+            elif "math/" in html[match.end() : opened]:
+                parts.append(f"<script type=math>{escape(html[opened + 1 : stop], quote=False)}</script>")
         at = stop + len(end)
     parts.append(html[at:])
     return "".join(parts)

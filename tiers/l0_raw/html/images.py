@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from urllib.parse import unquote_to_bytes, urljoin
 
@@ -67,8 +68,8 @@ def read_image(tag: str, base: str, caption: str = "") -> Image | None:
     """
     if any(_pixels(attribute(tag, side)) < _MIN_PIXELS for side in ("width", "height")):
         return None
+    caption = caption or _text(attribute(tag, "alt")) or _text(attribute(tag, "title"))
     for address in _addresses(tag):
-        caption = caption or _text(attribute(tag, "alt")) or _text(attribute(tag, "title"))
         if address[:5].lower() == "data:":
             image = _inline_image(address, caption)
         else:
@@ -78,12 +79,14 @@ def read_image(tag: str, base: str, caption: str = "") -> Image | None:
     return None
 
 
-def _addresses(tag: str) -> list[str]:
-    addresses = [_text(attribute(tag, name)) for name in _SOURCES]
+def _addresses(tag: str) -> Iterator[str]:
+    """The addresses that a tag names, the likeliest first: `src` is often a placeholder until a script has run."""
+    for name in _SOURCES:
+        if address := _text(attribute(tag, name)):
+            yield address
     for name in _SOURCE_SETS:
-        candidates = [entry.split() for entry in _text(attribute(tag, name)).split(", ")]
-        addresses += [entry[0].rstrip(",") for entry in candidates[-1:] if entry]
-    return [address for address in addresses if address]
+        if candidates := _text(attribute(tag, name)):
+            yield candidates.split(", ")[-1].split(" ")[0].rstrip(",")
 
 
 def _linked_image(uri: str, caption: str) -> Image | None:
@@ -131,4 +134,4 @@ def _pixels(size: str) -> float:
 
 
 def _text(value: str) -> str:
-    return " ".join(html.unescape(value).split())
+    return " ".join(html.unescape(value).split()) if value else ""

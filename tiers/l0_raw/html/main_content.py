@@ -92,7 +92,9 @@ def main_content(page: FlatPage) -> MainContent | None:
     if not page.first:
         return None
     own = [_own_worth(page, element) if text else 0.0 for element, text in enumerate(page.text)]
-    worth = _weigh(page, own, _boilerplate(page, own))
+    worth = _weigh(page, own, [tag.role is _BOILERPLATE for tag in page.opened])
+    if worth.text[0] < _REST * sum([each for each in own if each > 0]):
+        worth = _weigh(page, own, _minor_boilerplate(page, own))
     alive = _alive(page, worth.left_out)
     best = max(alive, key=worth.dense.__getitem__)
     if worth.dense[best] <= 0:
@@ -111,22 +113,13 @@ def _own_worth(page: FlatPage, element: int) -> float:
     return text - _LINK_COST * linked - (0 if name in ("td", "th") else _RUN_COST * page.runs[element])
 
 
-def _boilerplate(page: FlatPage, own: list[float]) -> list[bool]:
-    """Which elements are boilerplate by their role, unless they hold most of the page."""
-    parents = page.parents
-    roles = [tag.role for tag in page.opened]
+def _minor_boilerplate(page: FlatPage, own: list[float]) -> list[bool]:
+    """Which elements are boilerplate by their role and, with those of their kind, don't hold most of the page."""
     positive = [worth if worth > 0 else 0.0 for worth in own]
-    rest = list(positive)
     for element in range(len(own) - 1, 0, -1):
-        role, parent = roles[element], parents[element]
-        if role is not _HIDDEN:
-            positive[parent] += positive[element]
-            if role is not _BOILERPLATE:
-                rest[parent] += rest[element]
-    marked = [role is _BOILERPLATE for role in roles]
-    if rest[0] >= _REST * positive[0]:
-        return marked
-    kinds = [_kind(page, element) if mark else None for element, mark in enumerate(marked)]
+        if page.opened[element].role is not _HIDDEN:
+            positive[page.parents[element]] += positive[element]
+    kinds = [_kind(page, element) if tag.role is _BOILERPLATE else None for element, tag in enumerate(page.opened)]
     held: dict[tuple[str, str] | None, float] = defaultdict(float)
     for element, kind in enumerate(kinds):
         held[kind] += positive[element]
@@ -144,19 +137,20 @@ def _weigh(page: FlatPage, own: list[float], boilerplate: list[bool]) -> _Worth:
     worth = _Worth(page, own)
     text, linked, runs, plain, dense = worth.text, worth.linked, worth.runs, worth.plain, worth.dense
     teasers = _teasers(page)
-    for element in range(len(own) - 1, 0, -1):
-        tag, parent = page.opened[element], page.parents[element]
+    upwards = zip(range(len(own) - 1, 0, -1), reversed(page.opened), reversed(page.parents), strict=False)
+    for element, tag, parent in upwards:
         leak = None
-        if element in teasers and text[element] < _TEASER:
-            leak = _BOILERPLATE_WORTH
-        elif tag.role or plain[element] < 0:
+        if tag.role or plain[element] < 0:
             leak = _leak(tag, worth, element, boilerplate[element])
+        if leak is None and element in teasers and text[element] < _TEASER:
+            leak = _BOILERPLATE_WORTH
         if leak is None:
             plain[parent] += plain[element]
             dense[parent] += _DECAY * dense[element]
-            text[parent] += text[element]
-            linked[parent] += linked[element]
-            runs[parent] += runs[element]
+            if text[element]:
+                text[parent] += text[element]
+                linked[parent] += linked[element]
+                runs[parent] += runs[element]
         else:
             worth.left_out[element] = True
             plain[parent] += leak

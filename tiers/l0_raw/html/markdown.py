@@ -6,6 +6,7 @@ Nothing else is marked up, and no character is escaped but the `|` of table cell
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from tiers.l0_raw.html.flat import BREAK, CLOSE, HEADINGS, OPEN, FlatPage, Tag, attribute, plain, unescape
@@ -37,7 +38,7 @@ def write_markdown(
     """
     writer = _Writer(page, content, base, max_images)
     for root in content.roots:
-        writer.write(page.first[root], page.last[root])
+        writer.write(root)
     return writer.text(), list(writer.images.values())
 
 
@@ -69,11 +70,6 @@ class _Writer:
     _ends: dict[int, int] = field(default_factory=dict)
     _skipped: dict[int, int] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        page = self.page
-        self._ends = dict(zip(page.first, page.last, strict=True))
-        self._skipped = {page.first[n]: page.last[n] for n, left_out in enumerate(self.content.left_out) if left_out}
-
     def text(self) -> str:
         """All that was written; headings that nothing follows are left out unless there is nothing else."""
         lines = self._lines
@@ -84,15 +80,15 @@ class _Writer:
             lines = lines[:end] or lines
         return "\n".join(lines)
 
-    def write(self, first: int, last: int) -> None:
-        """Writes the pieces from a block's start tag up to its end tag."""
-        pieces, tags = self.page.pieces, self.page.tags
-        skipped = self._skipped
-        self._root = at = first
+    def write(self, root: int) -> None:
+        """Writes a block element."""
+        first, last = self._enter(root)
+        pieces, tags, skipped = self.page.pieces, self.page.tags, self._skipped
+        at = first
         while at < last:
             tag, _, text = pieces[at].partition(">")
             known = tags[tag]
-            if at in skipped and at > first:
+            if at in skipped:
                 self._pictures(at, skipped[at], tag)
                 self._flush()
                 at = skipped[at]
@@ -115,6 +111,16 @@ class _Writer:
         self._margin = 2
         self._containers.clear()
         self._lists.clear()
+
+    def _enter(self, root: int) -> tuple[int, int]:
+        """Looks up where the elements in `root` end, and which are left out; gives its first and last piece."""
+        page = self.page
+        self._root, last = page.first[root], page.last[root]
+        end = bisect_left(page.first, last)
+        self._ends = dict(zip(page.first[root:end], page.last[root:end], strict=True))
+        left_out = self.content.left_out
+        self._skipped = {page.first[each]: page.last[each] for each in range(root + 1, end) if left_out[each]}
+        return self._root, last
 
     def _open(self, tag: Tag, at: int, source: str) -> int:
         """Begins a block; gives the piece of its end tag if all of it is written already, else 0."""

@@ -52,6 +52,15 @@ _PICTURE = frozenset(
     "caption captions carousel figure figures gallery image images img lightbox photo photos picture pictures slider "
     "slideshow thumb thumbnail thumbnails thumbs".split()
 )
+_ROLES = {
+    **dict.fromkeys(_SMALL_PRINT, Role.SMALL_PRINT),
+    **dict.fromkeys(_BOILERPLATE, Role.BOILERPLATE),
+    **dict.fromkeys(_LINE_NUMBERS, Role.LINE_NUMBERS),
+}
+_FIRST_WORDS = frozenset(
+    "author blob bread by comment date follow hljs latest line log more most nav other pop post read recent related "
+    "share side sign skip slide social sub time tool".split()
+)
 _ROLE = re.compile(r'(?:^| )role="([^"]*)"')
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -70,15 +79,11 @@ def role_of_element(name: str, attributes: str) -> Role:
 
 def role_of_class(names: str) -> Role:
     """The role that the words of an element's class, or of its id, tell."""
-    words = _words(names)
     if not _HIDDEN.isdisjoint(names.split()):
         return Role.HIDDEN
-    if not _LINE_NUMBERS.isdisjoint(words):
-        return Role.LINE_NUMBERS
-    if not _BOILERPLATE.isdisjoint(words):
-        # Embedded posts of others belong to an article though their class says social media.
-        return Role.NONE if "embed" in names else Role.BOILERPLATE
-    return Role.NONE if _SMALL_PRINT.isdisjoint(words) else Role.SMALL_PRINT
+    role = max([_ROLES[word] for word in _words(names) if word in _ROLES], default=Role.NONE)
+    # Embedded posts of others belong to an article though their class says social media.
+    return Role.NONE if role is Role.BOILERPLATE and "embed" in names else role
 
 
 def is_picture(names: str) -> bool:
@@ -87,8 +92,10 @@ def is_picture(names: str) -> bool:
 
 
 def _words(names: str) -> list[str]:
-    """The words of a class, and each two neighbours as one."""
+    """The words of a class, and two neighbours as one where the first may begin such a word."""
     if not names.islower():
         names = _CAMEL.sub("-", names).lower()
     words = names.replace("-", " ").replace("_", " ").split()
-    return words + list(map(add, words, words[1:]))
+    if not _FIRST_WORDS.isdisjoint(words):
+        words += list(map(add, words, words[1:]))
+    return words

@@ -154,11 +154,11 @@ class ExtractHtml(Stage):
 
 
 def _may_hold_formulas(body: str, page: str) -> bool:
-    """As `may_hold_formulas` of the page, at a fraction of its cost: a body is without the page's many scripts.
+    """As `may_hold_formulas` of the page, at a fraction of its cost: the body is without the page's many scripts.
 
-    Of those, some hold a formula (`math/tex`), others make formulas of what stands between grave accents.
+    Some of those make formulas of what stands between grave accents.
     """
-    return may_hold_formulas(body) or "math/" in page or ("`" in body and may_hold_formulas(page))
+    return may_hold_formulas(body) or ("`" in body and may_hold_formulas(page))
 
 
 def _apply(extract: Callable[[bytes, str | None, str | None], Page], table: pa.Table) -> Outcome:
