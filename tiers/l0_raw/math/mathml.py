@@ -145,6 +145,8 @@ def _identifier(part: Part) -> Part:
         return _styled(part, inside, variant if variant not in ("", "mathrm") else "mathrm")
     elif text in symbols.BARS or not text:
         part.latex = symbols.BARS.get(text, "")
+    elif len(text) > 1:
+        return _styled(part, symbols.spelled(text), "")
     elif (styled := symbols.styled_letter(text)) is not None:
         return _styled(part, symbols.GREEK.get(styled[1], styled[1]), styled[0])
     else:
