@@ -194,12 +194,12 @@ class SignalStage(Stage):
 
     Signals depend on the text and on `measuring()` alone. A runner keeps them beside the data, so that a run with other
     thresholds decides without measuring again.
-
-    Class attributes:
-        signals: Fields of the signals.
     """
 
-    signals: ClassVar[tuple[pa.Field, ...]]
+    @property
+    @abstractmethod
+    def signals(self) -> tuple[pa.Field, ...]:
+        """Fields of the signals."""
 
     def measuring(self) -> dict[str, Any]:
         """What distinguishes this stage's signals: name, version and every parameter that is no threshold."""

@@ -37,11 +37,15 @@ class Language(SignalStage):
 
     name: ClassVar[str] = "language"
     gives: ClassVar[tuple[pa.Field, ...]] = (CONFIDENCE,)
-    signals: ClassVar[tuple[pa.Field, ...]] = (DOCUMENT.field("lang"), CONFIDENCE)
 
     keep: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,4}$")], ...] = ("en",)
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.65
     sample: Annotated[int, Field(ge=100, le=100_000)] = 2000
+
+    @property
+    def signals(self) -> tuple[pa.Field, ...]:
+        """The language and its confidence."""
+        return DOCUMENT.field("lang"), CONFIDENCE
 
     def measuring(self) -> dict[str, Any]:
         """Language and confidence depend on what is read of a text."""

@@ -53,7 +53,7 @@ class QualityRules(SignalStage):
         return {name: family for name, family in families.items() if family}
 
     @property
-    def signals(self) -> tuple[pa.Field, ...]:  # type: ignore[override]
+    def signals(self) -> tuple[pa.Field, ...]:
         """What is measured, for each family that is on."""
         return tuple(field for family in self._families().values() for field in family.signals())
 
