@@ -11,9 +11,6 @@ pages; `blocks, text alone` leaves out formulas and images, which the other libr
 alone and resiliparse alone are called as their documentation shows, on decoded text. The time of trafilatura's own
 process, its start included, counts in `trafilatura` and `cascade`.
 
-WARC to text is `read_warc` and the stage beside a loop of fastwarc and resiliparse alone: on a crawl of the same pages,
-most of which are scripts, and on real archives.
-
     python benchmarks/extraction.py [--rounds 5]
 
 The pages lie in ../shared/data/extraction; without them there is nothing to measure.
@@ -28,25 +25,19 @@ import random
 import re
 import resource
 import statistics
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import record
 import trafilatura
-from fastwarc.warc import ArchiveIterator, WarcRecordType
 from resiliparse.extract.html2text import extract_plain_text
-from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 from resiliparse.parse.html import HTMLTree
 
-from tiers.l0_raw import ExtractHtml, read_warc
+from tiers.l0_raw import ExtractHtml
 from tiers.l0_raw.html import Refused
-from tiers.stage import Context
 
 PAGES = record.SHARED / "extraction"
-ARCHIVES = ("aut-example.warc.gz", "ukwa-govuk-1.warc.gz", "resiliparse-warcfile.warc.gz")
 OURS: dict[str, dict[str, Any]] = {
     "blocks, text alone": {"formulas": False, "max_images": 0},
     "blocks": {},
@@ -143,66 +134,6 @@ def measure(pages: dict[str, bytes], gold: dict[str, str], rounds: int) -> dict[
     return result
 
 
-def write_warc(pages: dict[str, bytes], path: Path) -> Path:
-    """The pages as a crawl, each a gzip member."""
-    with path.open("wb") as out:
-        for key, page in sorted(pages.items()):
-            http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + page
-            head = (
-                f"WARC/1.1\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:sha256:{key}>\r\n"
-                f"WARC-Date: 2026-01-01T00:00:00Z\r\nWARC-Target-URI: https://example.org/{key}\r\n"
-                f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n"
-            )
-            out.write(gzip.compress(head.encode() + http + b"\r\n\r\n", 6, mtime=0))
-    return path
-
-
-def bare_loop(paths: list[Path]) -> int:
-    """What one writes without a framework: HTML responses of status 200 to text; gives the number of texts."""
-    texts = 0
-    for path in paths:
-        with path.open("rb") as stream:
-            for entry in ArchiveIterator(stream, record_types=WarcRecordType.response):
-                if entry.http_headers is None or entry.http_headers.status_code != 200:
-                    continue
-                if not (entry.http_content_type or "").startswith(("text/html", "application/xhtml")):
-                    continue
-                content = entry.reader.read()
-                text = bytes_to_str(content, entry.http_charset or detect_encoding(content))
-                texts += bool(extract_plain_text(HTMLTree.parse(text), main_content=True))
-    return texts
-
-
-def with_stage(paths: list[Path], **parameters: Any) -> int:
-    """`read_warc` and the stage; gives the number of rows kept."""
-    apply = ExtractHtml(**parameters).prepare(Context(models=Path()))
-    rows = 0
-    for path in paths:
-        with path.open("rb") as stream:
-            rows += sum(apply(read.kept).kept.num_rows for read in read_warc(stream, path.name))
-    return rows
-
-
-def warc_to_text(paths: list[Path], rounds: int) -> dict[str, Any]:
-    sides: dict[str, Callable[[list[Path]], int]] = {
-        "bare loop": bare_loop,
-        "resiliparse, formulas: false": lambda paths: with_stage(paths, extractor="resiliparse", formulas=False),
-        "resiliparse": lambda paths: with_stage(paths, extractor="resiliparse"),
-        "blocks": lambda paths: with_stage(paths, extractor="blocks"),
-    }
-    rows = {name: side(paths) for name, side in sides.items()}
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds):
-        for name in list(sides) if number % 2 else list(reversed(sides)):
-            before = cpu_seconds()
-            sides[name](paths)
-            times[name].append(cpu_seconds() - before)
-    ratios = {
-        name: record.spread([a / b for a, b in zip(times[name], times["bare loop"], strict=True)], 3) for name in sides
-    }
-    return {"rows": rows, "cpu_seconds": {n: record.spread(t) for n, t in times.items()}, "ratio_to_bare_loop": ratios}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
@@ -224,28 +155,8 @@ def main() -> None:
         for name, each in result.items()
     ]
     record.print_table(f"Main content of {len(pages)} pages, {sum(map(len, pages.values())):,} bytes", headings, rows)
-    roads: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        archives = {
-            "the same pages": [write_warc(pages, Path(folder) / "pages.warc.gz")],
-            "real archives": [record.SHARED / "warc" / name for name in ARCHIVES],
-        }
-        for title, paths in archives.items():
-            road = roads[title] = warc_to_text(paths, 3 * arguments.rounds)
-            rows = [
-                (
-                    name,
-                    road["rows"][name],
-                    road["cpu_seconds"][name]["median"],
-                    road["ratio_to_bare_loop"][name]["median"],
-                )
-                for name in road["rows"]
-            ]
-            record.print_table(f"WARC to text, {title}", ("side", "rows", "CPU s", "× bare loop"), rows)
     corpus = {"name": "article-extraction-benchmark", "pages": len(pages), "sha256": record.hash_files(files.values())}
-    path = record.write_result(
-        "extraction", {"extractors": result, "warc_to_text": roads}, ("trafilatura", "resiliparse", "fastwarc"), corpus
-    )
+    path = record.write_result("extraction", result, ("trafilatura", "resiliparse"), corpus)
     print(f"wrote {path.relative_to(record.ROOT)}")
 
 

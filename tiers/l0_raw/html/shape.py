@@ -59,9 +59,9 @@ def check_shape(page: bytes, limits: ShapeLimits) -> None:
     Raises:
         Refused: naming the limit that the page is above.
     """
-    names, closing = _tag_starts(page)
-    tags = len(names)
+    tags = page.count(b"<")
     if tags > limits.depth or tags * len(page) > limits.work or tags * tags > limits.reopened:
+        names, closing = _tag_starts(page)
         steps = np.where(closing, -1, 1)
         balance = _highest(steps)
         if balance > limits.depth or balance * len(page) > limits.work:

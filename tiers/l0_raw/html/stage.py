@@ -23,24 +23,34 @@ from tiers.l0_raw.html.reasons import HtmlReason, Refused
 from tiers.l0_raw.html.shape import ShapeLimits, check_shape
 from tiers.l0_raw.html.trafilatura_process import TrafilaturaProcess
 from tiers.l0_raw.math import may_hold_formulas, write_formulas
+from tiers.l0_raw.page_notes import page_notes
 from tiers.stage import Context, Outcome, Stage, fates
 
 
 @dataclass(frozen=True)
 class Page:
-    """What was found in a page: its text, title, declared language and images; title and language may be empty."""
+    """What was found in a page.
+
+    Attributes:
+        text: Its text.
+        title: Its title; may be empty.
+        images: The images in its text.
+        notes: For `meta`: the language it declares, and what it tells robots and of its licence, with `license` its
+            identifier; see `tiers.l0_raw.page_notes`.
+    """
 
     text: str
     title: str = ""
-    lang: str = ""
     images: list[Image] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 class ExtractHtml(Stage):
     """Extracts the text and images of HTML pages, and takes the `record.*` columns away.
 
-    Rows that have a text and no `record.content` pass as they are. The title becomes a column, the `lang` attribute
-    `meta["html.lang"]`, images entries of `media`. Formulas become LaTeX (see
+    Rows that have a text and no `record.content` pass as they are. The title becomes a column, as does
+    the licence that the page links to as its own; the `lang` attribute becomes `meta["html.lang"]`, what the page tells
+    robots `meta["robots"]`, images entries of `media`. Formulas become LaTeX (see
     `tiers.l0_raw.math`).
 
     Attributes:
@@ -113,7 +123,7 @@ class ExtractHtml(Stage):
             text = text.replace("\0", "").strip("\n")
             if not text.strip():
                 raise Refused(HtmlReason.EMPTY_PAGE, f"no text in {len(content)} bytes")
-            return Page(text, " ".join(title.replace("\0", "").split()), _lang(page), images)
+            return Page(text, " ".join(title.replace("\0", "").split()), images, _notes(page))
 
         return extract
 
@@ -167,13 +177,13 @@ def _apply(extract: Callable[[bytes, str | None, str | None], Page], table: pa.T
         return Outcome(kept=table)
     rest = table.drop_columns([column.name for column in CONTENT if column.name in table.column_names])
     keep: list[bool] = []
-    columns: dict[str, list[Any]] = {"text": [], "title": [], "media": [], "meta": []}
+    columns: dict[str, list[Any]] = {"text": [], "title": [], "license": [], "media": [], "meta": []}
     gone: dict[bool, list[tuple[str, str, str]]] = {True: [], False: []}
-    names = ("id", "text", "title", "url", "media", "meta")
+    names = ("id", "text", "title", "url", "license", "media", "meta")
     rows = zip(
         *(rest[name].to_pylist() for name in names), *(table[n].to_pylist() for n in (content, charset)), strict=True
     )
-    for row_id, text, title, url, media, meta, raw, declared in rows:
+    for row_id, text, title, url, license, media, meta, raw, declared in rows:
         try:
             page = Page(text, title or "") if text and not raw else extract(raw, declared, url)
         except Refused as refused:
@@ -184,7 +194,8 @@ def _apply(extract: Callable[[bytes, str | None, str | None], Page], table: pa.T
         columns["text"].append(page.text)
         columns["title"].append(page.title or None)
         columns["media"].append([*media, *(image.medium() for image in page.images)])
-        columns["meta"].append([*meta, ("html.lang", page.lang)] if page.lang else meta)
+        columns["license"].append(page.notes.get("license", license))
+        columns["meta"].append([*meta, *((key, value) for key, value in page.notes.items() if key != "license")])
     kept = rest.filter(pa.array(keep, pa.bool_()))
     for name, values in columns.items():
         kept = add_column(kept, DOCUMENT.field(name), values)
@@ -193,9 +204,23 @@ def _apply(extract: Callable[[bytes, str | None, str | None], Page], table: pa.T
 
 # The parser could tell too, but takes as long for it as for a tenth of the extraction.
 _LANG = re.compile(r"<html\b[^>]*?\slang\s*=\s*[\"']?([\w-]+)", re.IGNORECASE)
+_HEAD = 1 << 16
 
 
-def _lang(page: str) -> str:
-    """The language that the page's root element declares; empty if none."""
-    match = _LANG.search(page, 0, 8192)
-    return match[1] if match else ""
+def _notes(page: str) -> dict[str, str]:
+    """What a page says about itself; robots are spoken to in its head, licences linked to anywhere."""
+    notes = {}
+    if match := _LANG.search(page, 0, 8192):
+        notes["html.lang"] = match[1]
+    end = page.find("</head", 0, _HEAD)
+    return notes | page_notes(page if _may_link_to_licence(page) else page[: end if end > 0 else _HEAD])
+
+
+def _may_link_to_licence(page: str) -> bool:
+    """Whether `license` stands shortly behind `rel`: looking at every tag of a page takes longer than parsing it."""
+    at = page.find("license")
+    while at >= 0:
+        if "rel" in page[max(0, at - 60) : at].lower():
+            return True
+        at = page.find("license", at + 1)
+    return False

@@ -172,3 +172,12 @@ def test_a_long_page_may_be_less_deep() -> None:
     assert extract(page).text
     with pytest.raises(Refused, match="300 elements open at once × 18500 bytes, at most 5000000"):
         extract(page, max_work=5_000_000)
+
+
+def test_what_a_page_says_of_its_use_is_recorded(tmp_path: Path) -> None:
+    said = PAGE.replace("<title>", '<meta name="ROBOTS" content="noarchive"><title>').replace(
+        "Impressum", '<a rel="license" href="https://creativecommons.org/licenses/by-sa/4.0/">Lizenz</a>'
+    )
+    (row,) = ExtractHtml().prepare(Context(models=tmp_path))(rows(said.encode())).kept.to_pylist()
+    assert row["license"] == "CC-BY-SA-4.0"
+    assert dict(row["meta"]) == {"a": "b", "html.lang": "de-AT", "robots": "noarchive"}
