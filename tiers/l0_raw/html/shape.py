@@ -12,7 +12,12 @@ import numpy.typing as npt
 from tiers.l0_raw.html.reasons import HtmlReason, Refused
 
 _TAG = re.compile(rb"<(/?)([a-zA-Z][^\s/>]*)")
-_HIDDEN = re.compile(rb"(?is)<!--.*?-->|<(script|style)\b.*?</\1\s*>")
+_HIDING = re.compile(rb"<(!--|script\b|style\b)", re.IGNORECASE)
+_HIDDEN_UP_TO = {
+    b"!--": re.compile(rb"-->"),
+    b"script": re.compile(rb"</script\s*>", re.IGNORECASE),
+    b"style": re.compile(rb"</style\s*>", re.IGNORECASE),
+}
 _QUOTED = re.compile(rb"\"[^\"]*\"|'[^']*'")
 # Elements that cannot hold another of their kind without an element between them that is counted.
 _UNCOUNTED = frozenset(
@@ -89,12 +94,27 @@ def _check_depth(page: bytes, limits: ShapeLimits) -> None:
     depth = _depth(page, limits.depth)
     if depth > limits.depth or depth * len(page) > limits.work:
         # Scripts hold markup whose end tags are escaped; only now is it worth the time to look past them.
-        depth = _depth(_HIDDEN.sub(b"", page), limits.depth)
+        depth = _depth(_visible(page), limits.depth)
     if depth > limits.depth:
         raise Refused(HtmlReason.TOO_DEEP, f"more than {limits.depth} elements open at once")
     if depth * len(page) > limits.work:
         detail = f"{depth} elements open at once × {len(page)} bytes, at most {limits.work}"
         raise Refused(HtmlReason.TOO_COMPLEX, detail)
+
+
+def _visible(page: bytes) -> bytes:
+    """A page without comments, scripts and styles, as far as they are closed."""
+    parts, kept, at = [], 0, 0
+    unclosed: set[bytes] = set()  # searched for once: what has no end here has none further on
+    while opening := _HIDING.search(page, at):
+        at, kind = opening.end(), opening[1].lower()
+        end = None if kind in unclosed else _HIDDEN_UP_TO[kind].search(page, at)
+        if end is None:
+            unclosed.add(kind)
+        else:
+            parts.append(page[kept : opening.start()])
+            kept = at = end.end()
+    return b"".join([*parts, page[kept:]])
 
 
 def _check_formatting(page: bytes, tags: int, most: int) -> None:

@@ -181,3 +181,10 @@ def test_what_a_page_says_of_its_use_is_recorded(tmp_path: Path) -> None:
     (row,) = ExtractHtml().prepare(Context(models=tmp_path))(rows(said.encode())).kept.to_pylist()
     assert row["license"] == "CC-BY-SA-4.0"
     assert dict(row["meta"]) == {"a": "b", "html.lang": "de-AT", "robots": "noarchive"}
+
+
+@pytest.mark.parametrize("opening", ["<!--", "<script>", "<style>", "<ScRiPt "])
+def test_what_hides_markup_and_is_never_closed_takes_no_longer_than_the_page_is_long(opening: str) -> None:
+    page = f"<html><body><p>Some text before it.{'<div>' * 2500}{opening * 200_000}".encode()
+    with pytest.raises(Refused, match="more than 2000 elements open at once"):
+        extract(page.decode())
