@@ -12,8 +12,8 @@ from resiliparse.extract.html2text import extract_plain_text
 CACHE = Path(tempfile.gettempdir()) / "tierline-debian"
 
 
-def pages(package: str, cache: Path = CACHE) -> list[Path]:
-    """The HTML pages of a package, in the order of their paths; of the handbook's languages, English."""
+def pages(package: str, cache: Path = CACHE, languages: str = "en-US") -> list[Path]:
+    """The HTML pages of a package, in the order of their paths; of the handbook's languages, English or `all`."""
     folder = cache / package
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -21,7 +21,7 @@ def pages(package: str, cache: Path = CACHE) -> list[Path]:
         archive = next(cache.glob(f"{package}_*.deb"))
         subprocess.run(["dpkg", "-x", archive.name, package], cwd=cache, check=True)
     found = [path for path in sorted(folder.rglob("*.html")) if path.is_file() and not path.is_symlink()]
-    return [path for path in found if package != "debian-handbook" or "en-US" in path.parts]
+    return [path for path in found if package != "debian-handbook" or languages in ("all", *path.parts)]
 
 
 def texts(package: str, count: int, cache: Path = CACHE, main_content: bool = True) -> Iterator[str]:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import debian
 import pyarrow as pa
 import record
 from resiliparse.extract.html2text import extract_plain_text
@@ -111,13 +112,7 @@ def local_texts() -> Iterator[str]:
 def debian_texts(cache: Path) -> Iterator[str]:
     """Main content and whole text of pages of Debian's documentation packages, evenly drawn from each."""
     for package in PACKAGES:
-        folder = cache / package
-        if not folder.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["apt-get", "download", package], cwd=cache, check=True, stdout=subprocess.DEVNULL)
-            archive = next(cache.glob(f"{package}_*.deb"))
-            subprocess.run(["dpkg", "-x", archive.name, package], cwd=cache, check=True)
-        pages = [path for path in sorted(folder.rglob("*.html")) if path.is_file() and not path.is_symlink()]
+        pages = debian.pages(package, cache, "all")
         wanted = PAGES_IN_MANY_LANGUAGES if package == "debian-handbook" else PAGES_OF_EACH
         for path in pages[:: max(1, len(pages) // wanted)]:
             page = path.read_text("utf-8", "replace")
