@@ -139,7 +139,7 @@ def run_cases(kind: str, first: int, count: int) -> tuple[Counter[str], list[dic
             progress = Path(folder) / "case"
             command = [sys.executable, __file__, "--child", f"{kind}:{at}:{size}:{progress}"]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-            if done.returncode > 0:
+            if done.returncode > 0 or not progress.exists():
                 sys.exit(f"the child that was to run {kind}:{at} could not")
             if done.returncode < 0:
                 size = int(progress.read_bytes()) - at
