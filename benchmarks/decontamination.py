@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import random
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import debian
 import l1_rules
 import record
 
@@ -50,7 +50,7 @@ def changed(item: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--corpus", choices=("local", "debian"), default="local")
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "tierline-debian")
+    parser.add_argument("--cache", type=Path, default=debian.CACHE)
     parser.add_argument("--pages", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()

@@ -31,6 +31,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import debian
 import l1_rules
 import pyarrow as pa
 import record
@@ -182,7 +183,7 @@ def ask(python: str, peer: str, corpus: Path, warm_up: Path) -> dict[str, Any] |
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--corpus", choices=("local", "debian"), default="local")
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "tierline-debian")
+    parser.add_argument("--cache", type=Path, default=debian.CACHE)
     parser.add_argument("--documents", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     for peer in PEERS:

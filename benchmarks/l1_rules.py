@@ -20,7 +20,6 @@ import pydoc
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -258,7 +257,7 @@ def first_call(repeats: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--corpus", choices=("local", "debian"), default="local")
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "tierline-debian")
+    parser.add_argument("--cache", type=Path, default=debian.CACHE)
     parser.add_argument("--documents", type=int, default=10_000, help="documents at most")
     parser.add_argument("--timed", type=int, default=300, help="documents to measure speed on")
     parser.add_argument("--repeats", type=int, default=5)

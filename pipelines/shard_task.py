@@ -190,7 +190,9 @@ class _Passes:
         return apply
 
     def _with_signals(self, number: int, stage: SignalStage, measure: Measure) -> Apply:
-        name = f"{signals_folder(self._task.step, number)}/{self._task.shard}.arrow"
+        step = self._task.step
+        folder = signals_folder(step.folder, [stage.name for stage in step.stages], number)
+        name = f"{folder}/{self._task.shard}.arrow"
         self._signals.append(KeptSignals(self._store, name, stage, measure))
         return self._signals[-1].apply
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import xxhash
 
 from pipelines.artifact import Store, Written, read_table, write_table
-from pipelines.plan import Step, fingerprint
+from pipelines.plan import fingerprint
 from tiers.errors import ArtifactError
 from tiers.stage import Measure, Outcome, SignalStage
 
@@ -23,12 +23,17 @@ MEASURED_KEY = b"tierline.measured"
 KEYS = (pa.field("id", pa.string(), nullable=False), pa.field("text", pa.binary(16), nullable=False))
 
 
-def signals_folder(step: Step, number: int) -> str:
-    """Where the signals of the `number`-th stage of a step lie, under whatever other stages the step has."""
-    name = step.stages[number].name
-    again = sum(stage.name == name for stage in step.stages[:number])
-    place = step.folder.partition("/")[2].partition("-")[0]
-    return f"{step.tier}/signals/{place}-{name}{f'-{again + 1}' if again else ''}"
+def signals_folder(folder: str, names: Sequence[str], number: int) -> str:
+    """Where the signals of a step's stage lie, under whatever other stages the step has.
+
+    Args:
+        folder: The step's.
+        names: Its stages', without that of its head.
+        number: Which of them measures.
+    """
+    tier, _, step = folder.partition("/")
+    name, again = names[number], names[:number].count(names[number])
+    return f"{tier}/signals/{step.partition('-')[0]}-{name}{f'-{again + 1}' if again else ''}"
 
 
 @dataclass
@@ -49,7 +54,7 @@ class KeptSignals:
     def __post_init__(self) -> None:
         measuring = fingerprint(self.stage.measuring()).encode()
         self._schema = pa.schema([*KEYS, *self.stage.signals], {MEASURED_KEY: measuring})
-        self._kept = self._standing()
+        self._kept = self._standing().combine_chunks()
         self._row = {digest: row for row, digest in enumerate(self._kept["text"].to_pylist())}
 
     def _standing(self) -> pa.Table:

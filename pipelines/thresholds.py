@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.artifact import Store, read_table
-from pipelines.plan import Step
 from pipelines.recipe import STAGES
 from pipelines.signals import signals_folder
 from tiers.errors import ArtifactError, RecipeError
@@ -54,23 +53,26 @@ def thresholds(store: Store, reason: str | None = None) -> dict[str, Any]:
 def _measured(store: Store) -> Iterator[tuple[SignalStage, pa.Table]]:
     """The stages of a run that measure, each with the signals of all shards."""
     plan = store.read_json("plan.json")
-    for kept in (step for step in plan["steps"] if step["tier"] in STAGES):
-        stages = tuple(_stage(kept["tier"], identity) for identity in kept["stages"])
-        head = stages[0] if stages and isinstance(stages[0], GlobalStage) else None
-        step = Step(kept["tier"], kept["folder"], head, stages[1:] if head else stages, kept["before"])
-        for number, stage in enumerate(step.stages):
-            names = [f"{signals_folder(step, number)}/{shard['name']}.arrow" for shard in plan["shards"]]
-            tables = [read_table(store, name) for name in names if store.exists(name)]
-            if isinstance(stage, SignalStage) and tables:
-                yield stage, pa.concat_tables(tables)
+    for step in (step for step in plan["steps"] if step["tier"] in STAGES):
+        kinds = [_kind(step["tier"], identity["stage"]) for identity in step["stages"]]
+        stages = [pair for pair in zip(kinds, step["stages"], strict=True) if not issubclass(pair[0], GlobalStage)]
+        names = [kind.name for kind, _ in stages]
+        for number, (kind, identity) in enumerate(stages):
+            if not issubclass(kind, SignalStage):
+                continue
+            folder = signals_folder(step["folder"], names, number)
+            files = [f"{folder}/{shard['name']}.arrow" for shard in plan["shards"]]
+            tables = [read_table(store, file) for file in files if store.exists(file)]
+            if tables:
+                yield kind.model_validate(identity["parameters"]), pa.concat_tables(tables)
 
 
-def _stage(tier: str, identity: dict[str, Any]) -> Stage:
-    """The stage that a plan tells of."""
+def _kind(tier: str, name: str) -> type[Stage]:
+    """The class of the stage that a plan names."""
     known = {stage.name: stage for stage in STAGES[tier]}
-    if identity["stage"] not in known:
-        raise RecipeError("this version has no such stage", where=tier, got=identity["stage"], expected=sorted(known))
-    return known[identity["stage"]].model_validate(identity["parameters"])
+    if name not in known:
+        raise RecipeError("this version has no such stage", where=tier, got=name, expected=sorted(known))
+    return known[name]
 
 
 def _rules(stage: SignalStage, signals: pa.Table, overview: bool) -> Iterator[dict[str, Any]]:

@@ -82,6 +82,19 @@ def test_every_rule_that_measures_is_told_of(finished: Path) -> None:
     assert dropped == sorted(dropped)
 
 
+def test_thresholds_need_no_file_that_another_stage_of_the_run_was_given(
+    run: Run, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    lists = tmp_path / "domains.txt"
+    lists.write_text("bad.example\n")
+    run(write_recipe(l1=[{"url_filter": {"block": {"own": str(lists)}}}, "language"]), tmp_path / "out")
+    lists.unlink()
+
+    (rule,) = thresholds(Store(str(tmp_path / "out")))["rules"]
+
+    assert (rule["stage"], rule["known"]) == ("language", rule["rows"])
+
+
 def test_a_rule_that_is_not_there_is_refused(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="not one rule"):
         thresholds(Store(str(finished)), "no_such_rule")

@@ -28,13 +28,13 @@ def materials() -> list[Material]:
 
 
 @given(number=st.integers(min_value=0, max_value=1 << 40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_harmed_record_harms_no_other(materials: list[Material], number: int) -> None:
     check_case(materials, number)
 
 
 @given(data=st.binary(max_size=400))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @pytest.mark.parametrize("form", FORMATS)
 def test_any_bytes_are_rows_or_failures(form: str, data: bytes) -> None:
     starts = {"warc": b"WARC/1.0\r\n", "arc": b"http://a 1.1.1.1 20080430204825 text/html ", "parquet": b"PAR1"}

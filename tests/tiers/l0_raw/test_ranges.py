@@ -69,7 +69,7 @@ def rows_of_parts(form: str, data: bytes, shard_bytes: int) -> list[list[tuple[s
 
 @pytest.mark.parametrize("name", FILES)
 @given(shard_bytes=st.integers(min_value=40, max_value=20_000))
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12, derandomize=True)
 def test_the_parts_of_a_file_are_the_whole(name: str, shard_bytes: int) -> None:
     form, data = FILES[name]
     whole = Read(FORMATS[form].read, data).fates

@@ -138,7 +138,7 @@ def test_texts_without_words(stage, texts):
     assert run(stage, table(texts)) == (texts, {}, {})
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.data())
 def test_the_outcome_depends_neither_on_order_nor_on_shards(data):
     texts = {str(n): "\n".join(PROSE[k % 4] for k in range(n, n + 1 + n % 4)) + f"\nOwn line {n}" for n in range(12)}

@@ -98,7 +98,7 @@ def test_no_documents_at_all(stage):
 
 
 @pytest.mark.parametrize("stage", [ExactDuplicates(), NearDuplicates(chunk=300)], ids=lambda stage: stage.name)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_the_decision_depends_neither_on_order_nor_on_shards(stage, data):
     texts = {}
@@ -240,7 +240,6 @@ def test_one_long_document():
     assert len(run(NearDuplicates(max_shingles=1000), table({"a": text, "b": text + " end"}))[0]) == 1
 
 
-@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 500))
 def test_jaccard_is_that_of_sets(only_first, both, only_second):
     words = [f"w{n}" for n in range(only_first + both + only_second)]
@@ -290,7 +289,6 @@ def test_words_that_differ(first, second):
 
 
 @given(st.lists(st.text(max_size=60), max_size=8), st.integers(0, 8))
-@settings(deadline=None)
 def test_shingles_depend_on_the_text_alone(texts, cut):
     whole, other = (ShingleSets.of(column, 3, 1000) for column in (pa.array(texts, pa.string()), sliced(texts, cut)))
 

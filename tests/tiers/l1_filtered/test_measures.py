@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tiers.l1_filtered.kernels.text import decode, encode
@@ -38,7 +38,6 @@ def _signals(text, **families):
     return Measuring(QualityRules(**{**off, **families}))(_column([text])).to_pylist()[0]
 
 
-@settings(deadline=None)
 @given(WORDS)
 def test_the_top_run_is_the_first_of_the_most_frequent(text):
     words = text.split()
@@ -50,7 +49,6 @@ def test_the_top_run_is_the_first_of_the_most_frequent(text):
         assert signals[f"gopher_repetition.top_{n}_gram"] == count * len(" ".join(first)) / len(text)
 
 
-@settings(deadline=None)
 @given(WORDS)
 def test_repeated_runs_are_counted_from_the_left_without_overlap(text):
     words = text.split()
@@ -66,7 +64,6 @@ def test_repeated_runs_are_counted_from_the_left_without_overlap(text):
         assert signals[f"gopher_repetition.duplicate_{n}_grams"] == total / len(text)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["one", "two", "", " ", "three three"]), max_size=12).map("\n".join))
 def test_lines_and_paragraphs_count_each_time_after_the_first(text):
     def repeated(elements):
@@ -86,7 +83,6 @@ def test_lines_and_paragraphs_count_each_time_after_the_first(text):
         assert [signals[f"gopher_repetition.{name}"] for name in names] == shares
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from(".…#- •\n\r\x0b\x85 a")))
 def test_symbols_and_lines_are_those_of_python(text):
     signals = _signals(text, gopher_quality={})
@@ -109,7 +105,6 @@ def _split(text):
     return split([text])[0]
 
 
-@settings(deadline=None)
 @given(LINES)
 def test_what_is_cut_is_what_is_told(text):
     edits = edited(_column([text]), C4(), False)
@@ -123,7 +118,6 @@ def test_what_is_cut_is_what_is_told(text):
         assert detail == f"{before - left} of {before} lines, {len(text) - len(after)} of {len(text)} characters"
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_comes_back_from_its_characters(text):
     data = np.frombuffer(text.encode(), np.uint8)

@@ -2,7 +2,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tiers.l1_filtered.kernels.text import DECIMAL, LETTER, LINE_BREAK, PUNCTUATION, SPACE
@@ -48,7 +48,6 @@ def test_words_of_a_chunk(chunk, expected):
     assert split([chunk]) == [expected]
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_words_make_up_their_text(text):
     assert ["".join(words) for words in split([text, text])] == ["".join(text.split())] * 2

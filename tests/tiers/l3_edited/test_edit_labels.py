@@ -145,7 +145,7 @@ def reproduces(raw: str, refined: str) -> bool:
     return True
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXTS, TEXTS)
 def test_every_label_reproduces_its_target(raw: str, refined: str):
     reproduces(raw, refined)
@@ -154,7 +154,7 @@ def test_every_label_reproduces_its_target(raw: str, refined: str):
 PLAIN = st.text(alphabet="abc de\u00a0\u200b\x0c\u2028\r\n日本語", max_size=80)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(PLAIN, PLAIN)
 def test_any_two_texts_without_structure_have_a_label(raw: str, refined: str):
     assert reproduces(raw, refined) or "    " in raw + refined or "\t" in raw or (refined and not refined.strip())

@@ -243,7 +243,7 @@ def is_subsequence(part: list[str], whole: list[str]) -> bool:
     return all(line in rest for line in part)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXTS, PROGRAMS, GUARDS)
 def test_whatever_the_program_protected_lines_and_limits_hold(text: str, program: list[Operation], guards: Guards):
     result = apply_program(text, program, guards)
@@ -262,20 +262,20 @@ def test_whatever_the_program_protected_lines_and_limits_hold(text: str, program
     assert sum(map(len, out)) <= size + guards.max_inserted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TEXTS, PROGRAMS, GUARDS, st.randoms(use_true_random=False))
 def test_the_order_of_operations_is_of_no_account(text, program, guards, random):
     shuffled = random.sample(program, len(program))
     assert apply_program(text, shuffled, guards) == apply_program(text, program, guards)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(), GUARDS)
 def test_keep_all_is_the_identity(text: str, guards: Guards):
     assert apply_program(text, [KeepAll()], guards) == text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(OPERATIONS, min_size=1, max_size=5))
 def test_json_round_trip(program: list[Operation]):
     assert parse_program(dump_program(program)) == tuple(program)

@@ -118,7 +118,7 @@ LINES = st.sampled_from(["", "word", "two words", "- item", "a $x$ b", "```", " 
 TEXTS = st.lists(LINES, max_size=16).map("\n".join)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TEXTS, TEXTS, st.integers(1, 80), st.sampled_from([0.0, 0.2, 0.5]))
 def test_windows_of_a_program_merge_to_that_program(raw: str, refined: str, size: int, overlap: float):
     found = windows(raw, size, overlap)
@@ -144,7 +144,7 @@ PROGRAMS: st.SearchStrategy[Program] = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TEXTS, st.integers(8, 60), st.data())
 def test_whatever_windows_say_the_guards_hold(text: str, size: int, data: st.DataObject):
     found = windows(text, size)

@@ -53,7 +53,7 @@ def test_neighbouring_blocks_are_removed_by_one_operation():
 TEXTS = st.lists(st.sampled_from(["", " ", "word", "two words", "- item"]), max_size=14).map("\n".join)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TEXTS, st.sets(st.integers(0, 6)))
 def test_a_removal_removes_its_blocks_and_nothing_else_that_is_visible(text: str, chosen: set[int]):
     found = list(blocks(text))

@@ -146,7 +146,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(WORDS, max_size=40).map(" ".join), st.integers(16, 120))
 def test_spans_are_in_order_apart_within_the_limit_and_begin_and_end_with_text(text: str, max_chars: int):
     at = 0
@@ -156,7 +156,7 @@ def test_spans_are_in_order_apart_within_the_limit_and_begin_and_end_with_text(t
         at = passage.end
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(["word", "Word.", "e.g.", "a,", "\nand", "。", "x" * 50]), max_size=40).map(" ".join))
 def test_no_visible_character_of_a_paragraph_is_lost(text: str):
     text += " end."

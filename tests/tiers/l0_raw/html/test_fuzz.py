@@ -46,13 +46,13 @@ def run(*pages: bytes) -> None:
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_order_of_tags(pieces: list[str]) -> None:
     run("".join(pieces).encode())
 
 
 @given(st.integers(0, 1 << 32))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_pages_with_pieces_cut_swapped_and_broken(seed: int) -> None:
     draw = random.Random(seed)
     page = bytearray(article("<table><tr><td>a<td>b<tr><td>c<td>d</table><pre>x\n y</pre><ul><li>z</ul>").encode())

@@ -17,7 +17,7 @@ SOURCES = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(SOURCES)
 def test_the_form_is_one_line_that_nothing_inside_ends(source: str) -> None:
     formula = normal_form(source)
@@ -88,13 +88,13 @@ def test_a_number_is_kept_once() -> None:
     assert Formula("x", True).tagged("see the remark") == Formula("x", True)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(alphabet="<>/=\"' abmnoirwsuptdxfrcle&;!-\\", max_size=80))
 def test_any_characters_convert_to_something(markup: str) -> None:
     assert isinstance(latex_of_mathml(f"<math>{markup}</math>"), str)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.lists(st.sampled_from([*"()[]{}|/_^,:\"'` axy12+-=<>!", "sqrt", "frac", "sum", "text(", "((", "[[", ":}", "oo"]))
 )

@@ -154,7 +154,7 @@ PIECES = st.sampled_from(
 MUTATED = st.lists(PIECES | st.text(max_size=5), max_size=40).map("".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(MUTATED)
 def test_nothing_raises_and_what_is_no_formula_stays(markup: str) -> None:
     tree = HTMLTree.parse(f"<p>START {markup} END</p>")
@@ -166,7 +166,7 @@ def test_nothing_raises_and_what_is_no_formula_stays(markup: str) -> None:
         assert tree.document.document_element.text_content == had
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([param.values[0]["html"] for param in CASES]), st.data())
 def test_cut_and_doubled_markup_does_no_harm(page: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(page)))
