@@ -12,15 +12,22 @@ from resiliparse.extract.html2text import extract_plain_text
 CACHE = Path(tempfile.gettempdir()) / "tierline-debian"
 
 
-def pages(package: str, cache: Path = CACHE, languages: str = "en-US") -> list[Path]:
-    """The HTML pages of a package, in the order of their paths; of the handbook's languages, English or `all`."""
+def fetched(package: str, cache: Path = CACHE) -> Path:
+    """The folder of an unpacked package."""
     folder = cache / package
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
         subprocess.run(["apt-get", "download", package], cwd=cache, check=True, stdout=subprocess.DEVNULL)
         archive = next(cache.glob(f"{package}_*.deb"))
         subprocess.run(["dpkg", "-x", archive.name, package], cwd=cache, check=True)
-    found = [path for path in sorted(folder.rglob("*.html")) if path.is_file() and not path.is_symlink()]
+    return folder
+
+
+def pages(package: str, cache: Path = CACHE, languages: str = "en-US") -> list[Path]:
+    """The HTML pages of a package, in the order of their paths; of the handbook's languages, English or `all`."""
+    found = [
+        path for path in sorted(fetched(package, cache).rglob("*.html")) if path.is_file() and not path.is_symlink()
+    ]
     return [path for path in found if package != "debian-handbook" or languages in ("all", *path.parts)]
 
 

