@@ -307,8 +307,14 @@ class Compressor(nn.Module):  # type: ignore[misc]
         """What both outputs are made of, for each text; `images` stand where it has an image's places."""
         return self.encoded(self.states(ids, adapter, images))
 
-    def states(self, ids: Sequence[Sequence[int]], adapter: Adapter, images: Images | None = None) -> States:
-        """Runs the base.
+    def states(
+        self,
+        ids: Sequence[Sequence[int]],
+        adapter: Adapter,
+        images: Images | None = None,
+        slots: list[list[Slot]] | None = None,
+    ) -> States:
+        """Runs the base; `slots` are those of the texts, where they are known.
 
         Rows are padded on the left and positions count real tokens only, so that a latent doesn't depend on its batch.
         In front of each stands a token that takes the attention which goes nowhere (Xiao et al., arXiv:2309.17453):
@@ -336,24 +342,21 @@ class Compressor(nn.Module):  # type: ignore[misc]
         again = self.checkpointed and torch.is_grad_enabled()
         states_BTH = (checkpoint(ran, inputs, use_reentrant=False) if again else ran(inputs)).float()
         named = ids if images is None else images.named(ids, self.base.get_input_embeddings().weight)
-        return self.laid_out(ids, embedded_BTH[:, 1:], states_BTH[:, 1:], named)
+        return self.laid_out(ids, embedded_BTH[:, 1:], states_BTH[:, 1:], slots or self.slots(named))
 
     def laid_out(
         self,
         ids: Sequence[Sequence[int]],
         embedded_BTH: Tensor,
         states_BMH: Tensor,
-        named: Sequence[Sequence[int]] | None = None,
+        slots: list[list[Slot]],
     ) -> States:
-        """The base's states with the words to keep of them; the last of the M = T + 1 states is the memory token's.
-
-        `named` are the texts' ids where they hold other words than those that were read: the names of what is seen.
-        """
+        """The base's states with the words to keep of them; the last of the M = T + 1 states is the memory token's."""
         length = embedded_BTH.shape[1]
         ids_BT = torch.tensor([[0] * (length - len(row)) + [*row] for row in ids])
         mask_BT = torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in ids])
         weights_BT = (self.salience[ids_BT] / 2).exp() * mask_BT
-        return States(embedded_BTH.float(), states_BMH[:, :-1], states_BMH[:, -1], weights_BT, self.slots(named or ids))
+        return States(embedded_BTH.float(), states_BMH[:, :-1], states_BMH[:, -1], weights_BT, slots)
 
     def slots(self, ids: Sequence[Sequence[int]]) -> list[list[Slot]]:
         """The words that each text puts into its slots, in order."""

@@ -18,10 +18,11 @@ from latent_memory.compressor import Adapter, Compressor, States
 from latent_memory.data import Question
 from latent_memory.generator import Generator, Reading
 from latent_memory.reader import Thought
-from latent_memory.words import standing
+from latent_memory.words import Slot, standing
 
 TOP_K = 64
-BATCH = 32
+ROWS = {"cpu": 32, "cuda": 256}
+"""What is put to a model at once."""
 
 
 Key = tuple[str, str, str]
@@ -42,6 +43,18 @@ class Spoken(NamedTuple):
     begins: list[int]
 
 
+class Words(NamedTuple):
+    """A text as a compressor reads it.
+
+    Attributes:
+        ids: Its tokens.
+        slots: The words of it that are kept.
+    """
+
+    ids: list[int]
+    slots: list[Slot]
+
+
 class ClosedBook:
     """Keeps what a generator makes of questions and their answers where it reads no evidence.
 
@@ -58,12 +71,12 @@ class ClosedBook:
         """Its states at the answers' tokens, in order, whatever the readings' contexts: (positions, G) each."""
         asked = [Reading(reading.question, None, reading.answer) for reading in readings]
         new = [reading for reading in dict.fromkeys(asked) if reading not in self._kept]
-        for part in _parts(new, [self.generator.token_ids(reading.question) for reading in new]):
-            rows = [reading for reading, _ in part]
+        lengths = [len(self.generator.token_ids(reading.question)) + len(reading.answer) for reading in new]
+        for rows in _parts(new, lengths, ROWS[self.generator.embedding.device.type]):
             lengths = [len(reading.answer) for reading in rows]
             states = (states.split(lengths) for states in self.generator.states(rows))
             for reading, *own in zip(rows, *states, strict=True):
-                self._kept[reading] = Thought(*(states.clone() for states in own))
+                self._kept[reading] = Thought(*own)  # views: a part is small, and all of it is kept
         return Thought(*map(torch.cat, zip(*(self._kept[reading] for reading in asked), strict=True)))
 
 
@@ -79,10 +92,19 @@ class Frozen:
 
     def __init__(self, compressor: Compressor, generator: Generator, head: Tensor, answer_tokens: int) -> None:
         self.compressor, self.generator, self.head, self.answer_tokens = compressor, generator, head, answer_tokens
-        self._states: dict[tuple[Adapter, str], tuple[list[int], Tensor]] = {}
+        self._words: dict[str, Words] = {}
+        self._states: dict[tuple[Adapter, str], Tensor] = {}
         self._closed = ClosedBook(generator)
         self._taught: dict[Key, tuple[Tensor, Tensor]] = {}
         self._answers: dict[Key, Spoken] = {}
+
+    def words(self, texts: Sequence[str]) -> list[Words]:
+        """What a compressor reads of each text."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._words]
+        if new:
+            ids = self.compressor.tokenize(new)
+            self._words.update(zip(new, map(Words, ids, self.compressor.slots(ids)), strict=True))
+        return [self._words[text] for text in texts]
 
     def spoken(self, question: Question) -> Spoken:
         """A question's first answer in the words that its evidence's latent holds it in, if it does."""
@@ -94,11 +116,10 @@ class Frozen:
         return self._answers[key]
 
     def _spoken(self, text: str, answer: str) -> Spoken:
-        compressor, end = self.compressor, self.generator.tokenizer.eos_token_id
-        ids = compressor.tokenize([text])[0]
-        every = compressor.spelling.slots(ids)
+        end, (own,) = self.generator.tokenizer.eos_token_id, self.words([text])
+        every = self.compressor.spelling.slots(own.ids)
         words = [slot.word for slot in every]
-        kept = {slot: number for number, slot in enumerate(compressor.slots([ids])[0])}
+        kept = {slot: number for number, slot in enumerate(own.slots)}
         runs = [
             [kept[every[n]] for n in run if every[n] in kept]
             for run in standing(words, answer, self.generator.tokenizer)
@@ -116,18 +137,21 @@ class Frozen:
     def states(self, texts: Sequence[str], adapter: Adapter) -> States:
         """The base's states of texts."""
         new = [text for text in dict.fromkeys(texts) if (adapter, text) not in self._states]
-        for part in _parts(new, self.compressor.tokenize(new) if new else []):
-            ids = [row for _, row in part]
-            states = self.compressor.states(ids, adapter)
-            whole = torch.cat([states.states, states.memory[:, None]], 1).to(torch.bfloat16)
-            for (text, row), kept in zip(part, whole, strict=True):
-                self._states[adapter, text] = row, kept[-len(row) - 1 :].clone()
-        kept_rows = [self._states[adapter, text] for text in texts]
-        longest = max(len(row) for row, _ in kept_rows)
+        lengths = [len(words.ids) for words in self.words(new)]
+        for part in _parts(new, lengths, ROWS[self.generator.embedding.device.type]):
+            words = self.words(part)
+            run = self.compressor.states([own.ids for own in words], adapter, slots=[own.slots for own in words])
+            whole = torch.cat([run.states, run.memory[:, None]], 1).to(torch.bfloat16)
+            for text, own, kept in zip(part, words, whole, strict=True):
+                self._states[adapter, text] = kept[-len(own.ids) - 1 :].clone()
+        words = self.words(texts)
+        ids = [own.ids for own in words]
+        longest = max(map(len, ids))
         embedding = self.compressor.base.get_input_embeddings().weight
-        embedded = [F.pad(embedding[torch.tensor(row)], (0, 0, longest - len(row), 0)) for row, _ in kept_rows]
-        padded = [F.pad(states.float(), (0, 0, longest - len(row), 0)) for row, states in kept_rows]
-        return self.compressor.laid_out([row for row, _ in kept_rows], torch.stack(embedded), torch.stack(padded))
+        embedded = [F.pad(embedding[torch.tensor(row)], (0, 0, longest - len(row), 0)) for row in ids]
+        states = [self._states[adapter, text].float() for text in texts]
+        padded = [F.pad(own, (0, 0, longest + 1 - len(own), 0)) for own in states]
+        return self.compressor.laid_out(ids, torch.stack(embedded), torch.stack(padded), [own.slots for own in words])
 
     def closed_book(self, questions: Sequence[Question]) -> Thought:
         """The generator's states at the answers' tokens, in order, where it reads no evidence: (positions, G) each."""
@@ -141,13 +165,14 @@ class Frozen:
         the generator reads the evidence as text: (positions, k) each."""
         keys = [_key(question) for question in questions]
         new = {key: q for key, q in zip(keys, questions, strict=True) if key not in self._taught}
-        for part in _parts(list(new), [self.generator.token_ids(evidence) for _, evidence, _ in new]):
-            readings = [Reading(k[0], self.generator.embed(k[1]), self.answer(new[k])) for k, _ in part]
+        evidence = [len(self.generator.token_ids(key[1])) for key in new]
+        for part in _parts(list(new), evidence, ROWS[self.generator.embedding.device.type]):
+            readings = [Reading(key[0], self.generator.embed(key[1]), self.answer(new[key])) for key in part]
             logits = self.generator.logits(self.generator.states(readings).last, self.head)
             top = logits.log_softmax(-1).topk(min(TOP_K, len(self.head)))
             lengths = [len(reading.answer) for reading in readings]
             split = zip(part, top.indices.split(lengths), top.values.split(lengths), strict=True)
-            self._taught.update({key: (ids.clone(), values.clone()) for (key, _), ids, values in split})
+            self._taught.update({key: (ids.clone(), values.clone()) for key, ids, values in split})
         found = [self._taught[key] for key in keys]
         return torch.cat([ids for ids, _ in found]), torch.cat([values for _, values in found])
 
@@ -156,7 +181,7 @@ def _key(question: Question) -> Key:
     return question.text, question.evidence[0], question.answers[0]
 
 
-def _parts(keys: Sequence[Any], ids: Sequence[list[int]]) -> list[list[tuple[Any, list[int]]]]:
-    """Keys with their tokens, in batches of similar length."""
-    rows = sorted(zip(keys, ids, strict=True), key=lambda row: len(row[1]))
-    return [rows[begin : begin + BATCH] for begin in range(0, len(rows), BATCH)]
+def _parts(keys: Sequence[Any], lengths: Sequence[int], rows: int) -> list[list[Any]]:
+    """Keys in batches of similar length."""
+    order = sorted(range(len(keys)), key=lengths.__getitem__)
+    return [[keys[at] for at in order[begin : begin + rows]] for begin in range(0, len(order), rows)]

@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 from latent_memory.reader import Read
 
+RARELY = 1e-7
+"""What a reader says with a smaller probability has no gradient: that of its logarithm would drown all others."""
+
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean negative log-likelihood of `targets` (N,) under `logits` (N, V).
@@ -66,7 +69,7 @@ def spoken(own: Tensor, spoken: Tensor) -> Tensor:
         own: Log of the generator's part of the probability of each target, (N,).
         spoken: The reader's part of it, (N,).
     """
-    return -torch.logaddexp(own, spoken.clamp(min=1e-30).log()).mean()
+    return -torch.logaddexp(own, spoken.clamp(min=RARELY).log()).mean()
 
 
 def read_aloud(read: Read, logits: Tensor, columns: Tensor, said: Tensor, ends: Tensor) -> Tensor:

@@ -50,11 +50,12 @@ def fit_retrieval(
     temperature: float = 0.07,
     check_every: int = 10,
     teacher: SentenceEncoder | None = None,
+    anew: bool = True,
 ) -> Fit:
     """Fits the retrieval heads with InfoNCE; keeps the step that is best on `held_out`.
 
     Args:
-        compressor: Trained; its retrieval heads are set anew.
+        compressor: Trained.
         questions: With gold evidence.
         held_out: Further questions, to choose the step by contrastive loss.
         distractors: Further evidence that no question asks for.
@@ -63,16 +64,18 @@ def fit_retrieval(
         temperature: Of the loss.
         check_every: Steps between looks at the held-out questions.
         teacher: Whose vectors they start from; by default from whitened words.
+        anew: Whether they start so, or as they are.
     """
     compressor.eval()
-    compressor.start_retrieval()
+    if anew:
+        compressor.start_retrieval()
     texts = list(dict.fromkeys([*(q.evidence[0] for q in [*questions, *held_out]), *distractors]))
     evidence = encode_all(compressor, texts, "evidence")
     parts = [
         (encode_all(compressor, [q.text for q in part], "query"), *_labels(part, texts))
         for part in (questions, held_out)
     ]
-    if teacher is not None:
+    if teacher is not None and anew:
         asked = [q.text for q in questions]
         start_from(compressor, _joined(evidence, parts[0][0]), _taught(teacher, texts, asked))
     heads = [compressor.retrieval_head, compressor.retrieval_residual, compressor.retrieval_norm]

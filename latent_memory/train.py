@@ -26,7 +26,7 @@ from torch import Tensor
 
 from latent_memory import objectives
 from latent_memory.checkpoint import read_checkpoint, write_checkpoint
-from latent_memory.compressor import Compressor, Encoded, encode, together
+from latent_memory.compressor import Adapter, Compressor, Encoded, encode, together
 from latent_memory.corpus import (
     Batch,
     Corpus,
@@ -98,6 +98,7 @@ class Trainer:
         self.step = 0
         self.rank, self.world = processes()
         self.device = generator.embedding.device.type
+        self._sought = set(corpus.sought)
         self.columns = vocabulary(corpus, generator)
         self._head = generator.model.lm_head.weight[self.columns]
         self._column = torch.zeros(len(generator.model.lm_head.weight), dtype=torch.long)
@@ -124,7 +125,7 @@ class Trainer:
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Every term of the loss, unweighted."""
         recipe, generator, compressor = self.recipe, self.generator, self.compressor
-        encoded = compressor(compressor.tokenize(batch.texts), "evidence")
+        encoded = self._encoded(batch.texts, "evidence")
         latents = compressor.latents(encoded.code, recipe.rounded)
         readings = self._readings(batch, latents)
         answers = [reading.answer for reading in readings]
@@ -145,21 +146,28 @@ class Trainer:
                 generator.logits(generator.states(rows).last, self._head), self._targets(wanted)
             )
         if recipe.weights.contrastive:
-            found["contrastive"] = self._contrastive(batch, encoded)
+            found |= self._contrastive(batch, encoded)
         return found
 
     def early_losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of an early step: the answer, from the reader and what the generator makes of the question alone."""
         compressor, adapted = self.compressor, self.recipe.early_adapters
         if adapted:
-            encoded = compressor(compressor.tokenize(batch.texts), "evidence")
+            encoded = self._encoded(batch.texts, "evidence")
         else:
             encoded = compressor.encoded(self.frozen.states(batch.texts, "evidence"))
         readings = self._readings(batch, compressor.latents(encoded.code, self.recipe.rounded))
         found = self._read(batch, self.frozen.closed_book(batch.questions), readings)
         if adapted and self.recipe.weights.contrastive:
-            found["contrastive"] = self._contrastive(batch, encoded)
+            found |= self._contrastive(batch, encoded)
         return found
+
+    def _encoded(self, texts: Sequence[str], adapter: Adapter) -> Encoded:
+        """The base runs in the recipe's precision; what is behind it is little, and in float32."""
+        words = self.frozen.words(texts)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
+            states = self.compressor.states([own.ids for own in words], adapter, slots=[own.slots for own in words])
+        return self.compressor.encoded(states)
 
     def _readings(self, batch: Batch, latents: Sequence[Latents]) -> list[Reading]:
         return [
@@ -190,17 +198,17 @@ class Trainer:
             before += len(reading.answer)
         return objectives.pointing(read.pointed, wanted)
 
-    def _contrastive(self, batch: Batch, encoded: Encoded) -> Tensor:
-        """The natural questions' vectors against those of the evidence in their part of the batch."""
-        compressor, texts = self.compressor, batch.texts
-        questions = batch.questions[: batch.natural or len(batch.questions)]
-        queries = compressor.vectors(compressor(compressor.tokenize([q.text for q in questions]), "query"))
-        positive = torch.eye(len(questions), len(texts), dtype=torch.bool)
-        lowered = [text.lower() for text in texts]
-        ignored = torch.tensor(
-            [[t in q.evidence or q.answered_in(low) for t, low in zip(texts, lowered, strict=True)] for q in questions]
-        )
-        return objectives.contrastive(queries, compressor.vectors(encoded), positive, ignored, self.recipe.temperature)
+    def _contrastive(self, batch: Batch, encoded: Encoded) -> dict[str, Tensor]:
+        """The vectors of questions that can be sought against those of all evidence in their part of the batch."""
+        both = [(text, text.lower()) for text in batch.texts]
+        asked = [(own, question) for own, question in enumerate(batch.questions) if question in self._sought]
+        if not asked:
+            return {}
+        positive = torch.tensor([[own == number for number in range(len(both))] for own, _ in asked])
+        ignored = torch.tensor([[text in q.evidence or q.answered_in(low) for text, low in both] for _, q in asked])
+        queries = self.compressor.vectors(self._encoded([question.text for _, question in asked], "query"))
+        found, temperature = self.compressor.vectors(encoded), self.recipe.temperature
+        return {"contrastive": objectives.contrastive(queries, found, positive, ignored, temperature)}
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns its losses, those of this process's parts."""
@@ -213,11 +221,7 @@ class Trainer:
         for part in parts:
             torch.manual_seed((self.recipe.seed * self.recipe.steps + self.step) * self.recipe.parts + part)  # dropout
             batch = draw(self.corpus, self.recipe, self.step, part)
-            if self.step < self.recipe.early:
-                with torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
-                    losses = self.early_losses(batch)
-            else:
-                losses = self.losses(batch)
+            losses = self.early_losses(batch) if self.step < self.recipe.early else self.losses(batch)
             total = torch.stack([weights[name] * loss for name, loss in losses.items() if weights[name]]).sum()
             (total / self.recipe.parts).backward()
             figures.update({"loss": total.item(), **{name: loss.item() for name, loss in losses.items()}})
@@ -380,7 +384,8 @@ def _train_on(
         trainer.take_best(out)
     if recipe.retrieval_steps:
         steps, rate = recipe.retrieval_steps, recipe.retrieval_rate
-        fit = fit_retrieval(compressor, sought, corpus.held_out, some, steps, rate, teacher=teacher)
+        anew = not (recipe.early_adapters and recipe.weights.contrastive)  # else training has fitted them with the rest
+        fit = fit_retrieval(compressor, sought, corpus.held_out, some, steps, rate, teacher=teacher, anew=anew)
         (out / "retrieval.json").write_text(json.dumps(asdict(fit)) + "\n", encoding="utf-8")
     return True
 
@@ -403,6 +408,8 @@ def run(trainer: Trainer, out: Path, resume: bool = True) -> None:
     if resume and (out / "checkpoint.pt").exists():
         trainer.load(out)
     recipe = trainer.recipe
+    if trainer.device == "cuda" and trainer.step < recipe.early:  # in large batches, which a step's are not
+        trainer.frozen.closed_book(trainer.corpus.natural)
     last = min(recipe.steps, recipe.stop or recipe.steps)
     with (out / "metrics.jsonl").open("a", encoding="utf-8") if trainer.rank == 0 else nullcontext() as log:
         while trainer.step < last and not trainer.impatient():

@@ -58,3 +58,12 @@ def test_contrastive_counts_every_positive_and_no_false_negative() -> None:
     assert loss(positive, twin) == pytest.approx(math.log((math.e + 1) / math.e))
     assert loss(positive | twin, nothing) == pytest.approx(math.log((2 * math.e + 1) / (2 * math.e)))
     assert loss(positive | twin, twin) == pytest.approx(loss(positive | twin, nothing))
+
+
+def test_what_a_reader_hardly_ever_says_has_a_gradient_that_training_survives() -> None:
+    for probability in (0.0, 1e-29, 1e-8, 1e-3):
+        said = torch.tensor([probability], requires_grad=True)
+        loss = objectives.spoken(torch.tensor([-200.0]), said)
+        loss.backward()
+        assert loss.isfinite()
+        assert said.grad is not None and said.grad.abs() <= 1e7

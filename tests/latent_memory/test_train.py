@@ -135,6 +135,14 @@ def test_early_steps_train_adapters_and_retrieval_heads_too_where_asked_for(
     assert "contrastive" in json.loads((tmp_path / "after" / "metrics.jsonl").read_text().splitlines()[0])
 
 
+def test_questions_by_which_nothing_can_be_sought_train_no_vectors(recipe: MemoryTraining, tmp_path: Path) -> None:
+    sources = tuple(source.model_copy(update={"sought": False}) for source in recipe.sources)
+    changed = {"early": 2, "steps": 2, "early_adapters": True, "sources": sources, "held_out": 0}
+    train(recipe.model_copy(update=changed), tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert all("contrastive" not in row and "read" in row for row in rows)
+
+
 def test_a_step_without_a_finite_gradient_changes_nothing(
     recipe: MemoryTraining, tiny_model: Path, generator: Generator
 ) -> None:
