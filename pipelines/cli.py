@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from tiers.errors import EngineError, TierlineError
+from tiers.errors import BudgetError, EngineError, TierlineError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 models = typer.Typer(no_args_is_help=True, help="The models that recipes name.")
@@ -30,6 +30,7 @@ def _console(stderr: bool = False) -> Console:
 out, err = _console(), _console(stderr=True)
 
 QUARANTINE_EXIT = 3
+BUDGET_EXIT = 4
 
 Output = Annotated[str, typer.Argument(metavar="DIR", help="The output of a run: a folder or an fsspec URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
@@ -42,12 +43,12 @@ def main() -> None:
 
 @contextmanager
 def _failing_well() -> Iterator[None]:
-    """Ends the command with exit status 1 and the error's message, not with a traceback."""
+    """Ends the command with the error's message and exit status 1, or 4 for a spent budget, not with a traceback."""
     try:
         yield
     except TierlineError as error:
         err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(BUDGET_EXIT if isinstance(error, BudgetError) else 1) from None
 
 
 def _print_json(value: Any) -> None:
@@ -67,30 +68,26 @@ def run(
 ) -> None:
     """Run a recipe, going on from whatever is committed already.
 
-    Exit status: 0 all is well, 1 it failed, 3 it went through but some rows are in quarantine.
+    Exit status: 0 all is well, 1 it failed, 3 it went through but some rows are in quarantine, 4 the budget is spent.
     """
     from pipelines.dataflow import run_plan
     from pipelines.engine import open_engine
     from pipelines.plan import make_plan
     from pipelines.progress import RunProgress
     from pipelines.recipe import load_recipe
+    from pipelines.spending import request_cache
     from tiers.llm.models import default_models
     from tiers.stage import Context
 
     with _failing_well():
         plan = make_plan(load_recipe(recipe))
-        context = Context(models=default_models(), cache=_request_cache(output))
+        context = Context(models=default_models(), cache=request_cache(output, plan))
         with open_engine(engine, address, workers) as opened:
             summary = run_plan(plan, output, opened, context, RunProgress(err, quiet or as_json), to)
     status(output, as_json)
     if summary.quarantined:
         err.print(f"{summary.quarantined} rows are in quarantine; `tierline status {output}` counts the reasons")
         raise typer.Exit(QUARANTINE_EXIT)
-
-
-def _request_cache(output: str) -> Path | None:
-    """Requests are cached beside the tiers where those lie on a file system that all workers share."""
-    return None if "://" in output else Path(output).resolve() / "requests"
 
 
 @app.command()

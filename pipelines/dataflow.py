@@ -6,6 +6,7 @@ import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,8 @@ from pipelines.exchange import exchange, first_rows
 from pipelines.ledger import add_counts
 from pipelines.plan import Plan, Step, fingerprint
 from pipelines.shard_task import REPRODUCIBLE, ShardTask, describe_failure, run_shard
-from tiers.errors import EngineError, StageError
+from tiers.errors import BudgetError, EngineError, StageError
+from tiers.llm import RequestCache
 from tiers.stage import Context
 
 
@@ -94,6 +96,8 @@ def run_step(
     first = first_rows(store, step, [shard.name for shard in plan.shards]) if step.head else {}
     keys = plan.keys[step.folder]
     context = replace(context, memory=table_url(store)) if step.tier == "memory" else context
+    if isinstance(context.cache, RequestCache):
+        context = replace(context, cache=replace(context.cache, stage=step.folder))
     standing = {shard.name for shard in plan.shards if _committed(store, step, shard.name, keys[shard.name])}
     tasks = [
         ShardTask(store.url, step, shard.name, keys[shard.name], shard.input, context, first.get(shard.name, 0))
@@ -122,12 +126,19 @@ def _run_tasks(
     uses_model: bool,
     progress: Progress,
 ) -> Iterator[Any]:
-    """Runs tasks to their end; those that fail are reported together, after the others."""
+    """Runs tasks to their end; those that fail are reported together, after the others.
+
+    Where one finds the budget spent, no other begins, and those under way come to their end.
+    """
     failures: list[str] = []
+    spent: list[BudgetError] = []
+    unless_spent = takewhile(lambda task: not spent, tasks)
     progress.begin(label, len(tasks) + done, done)
     try:
-        for task, result, error in engine.run(function, tasks, uses_model):
-            if error is not None:
+        for task, result, error in engine.run(function, unless_spent, uses_model) if tasks else ():
+            if isinstance(error, BudgetError):
+                spent.append(error)
+            elif error is not None:
                 failures.append(f"{task.label}: {describe_failure(error)}")
             else:
                 progress.advance(result)
@@ -140,6 +151,8 @@ def _run_tasks(
             where=label,
             hint="The others are committed; the same command goes on from there",
         )
+    if spent:
+        raise BudgetError(spent[0].what, where=label, got=spent[0].got, expected=spent[0].expected, hint=spent[0].hint)
 
 
 def _check_budget(plan: Plan, step: Step, failed: int, manifest: dict[str, Any]) -> None:

@@ -10,8 +10,9 @@ import os
 import secrets
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from itertools import islice
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
@@ -30,8 +31,11 @@ class Engine(Protocol):
     def workers(self) -> int:
         """How many tasks run at once."""
 
-    def run(self, function: Callable[[Task], Any], tasks: Sequence[Task], uses_model: bool) -> Iterator[Done[Task]]:
-        """Runs the tasks and gives each as it ends; `uses_model` says that workers should outlive a task."""
+    def run(self, function: Callable[[Task], Any], tasks: Iterable[Task], uses_model: bool) -> Iterator[Done[Task]]:
+        """Runs the tasks and gives each as it ends; `uses_model` says that workers should outlive a task.
+
+        A task is taken from `tasks` when it begins, so that whoever gives them can end the run between two.
+        """
 
 
 class LocalEngine(AbstractContextManager["LocalEngine"]):
@@ -42,7 +46,7 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
-    def run(self, function: Callable[[Task], Any], tasks: Sequence[Task], uses_model: bool) -> Iterator[Done[Task]]:
+    def run(self, function: Callable[[Task], Any], tasks: Iterable[Task], uses_model: bool) -> Iterator[Done[Task]]:
         """Runs every task in order."""
         for task in tasks:
             try:
@@ -79,16 +83,17 @@ class RayEngine(AbstractContextManager["RayEngine"]):
         if self._owned:
             self._ray.shutdown()
 
-    def run(self, function: Callable[[Task], Any], tasks: Sequence[Task], uses_model: bool) -> Iterator[Done[Task]]:
+    def run(self, function: Callable[[Task], Any], tasks: Iterable[Task], uses_model: bool) -> Iterator[Done[Task]]:
         """Runs the tasks, a window of them at a time, and gives them in the order in which they end."""
-        submitters = self._actors(function) if uses_model and tasks else [self._task(function)] * self.workers
-        idle = deque(submitters)
+        idle = deque(self._actors(function) if uses_model else [self._task(function)] * self.workers)
         running: dict[Any, tuple[Task, Callable[[Task], Any]]] = {}
-        waiting = deque(tasks)
-        while waiting or running:
-            while waiting and idle:
-                task, submit = waiting.popleft(), idle.popleft()
+        waiting = iter(tasks)
+        while True:
+            for task in islice(waiting, len(idle)):
+                submit = idle.popleft()
                 running[submit(task)] = (task, submit)
+            if not running:
+                return
             ready, _ = self._ray.wait(list(running), num_returns=1)
             for reference in ready:
                 task, submit = running.pop(reference)

@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import fsspec
@@ -26,6 +26,8 @@ from pipelines.numbered_rows import Earlier, find_earlier
 from pipelines.recipe import TIERS, Recipe
 from tiers.errors import RecipeError
 from tiers.l0_raw import WHOLE, Span, cut
+from tiers.llm.prices import Price
+from tiers.llm.spending import Budget
 from tiers.stage import GlobalStage, Stage, stage_summary
 
 
@@ -77,6 +79,8 @@ class Plan:
     Attributes:
         keys: For each step, by its folder: the key of each shard, by its name.
         decisions: For each step with a head, by its folder: the key of its decision.
+        prices: See `Recipe`; like the next, no part of any key.
+        budget: See `Recipe`.
     """
 
     name: str
@@ -85,6 +89,8 @@ class Plan:
     keys: dict[str, dict[str, str]]
     decisions: dict[str, str]
     max_failed: float
+    prices: dict[str, Price] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
 
     def last_step(self, tier: str) -> Step:
         """The step whose rows are those of `tier`.
@@ -102,6 +108,7 @@ class Plan:
         return {
             "name": self.name,
             "max_failed": self.max_failed,
+            "budget": self.budget.model_dump(exclude_none=True),
             "shards": [
                 {"name": shard.name, **shard.input.identity(), "bytes": shard.input.bytes} for shard in self.shards
             ],
@@ -145,7 +152,7 @@ def make_plan(recipe: Recipe) -> Plan:
             name: fingerprint({"stages": identity, "rows": key, "decision": decided}) for name, key in previous.items()
         }
         keys[step.folder] = previous
-    return Plan(recipe.name, shards, steps, keys, decisions, recipe.max_failed)
+    return Plan(recipe.name, shards, steps, keys, decisions, recipe.max_failed, recipe.prices, recipe.budget)
 
 
 def _steps(recipe: Recipe) -> Iterable[Step]:

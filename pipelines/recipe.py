@@ -16,6 +16,8 @@ import tiers.l4_verified
 from pipelines.build_memory import BuildMemory
 from tiers.errors import RecipeError
 from tiers.l1_filtered.url_filter import UrlFilter
+from tiers.llm.prices import Price, currency_of, find_price, without_address
+from tiers.llm.spending import Budget
 from tiers.stage import Stage
 
 TIERS = ("L0", "L1", "L2", "L3", "L4", "memory")
@@ -94,6 +96,9 @@ class Recipe(BaseModel):
         l0, l1, l2, l3, l4: The stages of each tier, in order. An empty tier ends the run before it.
         memory: How to build a latent memory from L4; absent for none.
         max_failed: The share of rows that a step may quarantine before it fails.
+        prices: What models cost a million tokens, by their names with or without `@URL`, where they aren't free and the
+            table that comes with Tierline doesn't know it.
+        budget: What the run may spend on language models, resumed runs included. Neither changes what is computed.
         shard_bytes: Files above this are read as several shards, where their format lets them be cut between records.
     """
 
@@ -108,7 +113,26 @@ class Recipe(BaseModel):
     l4: tuple[Annotated[Stage, _stage_of("L4")], ...] = ()
     memory: BuildMemory | None = None
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.05
+    prices: dict[str, Price] = Field(default_factory=dict)
+    budget: Budget = Budget()
     shard_bytes: Annotated[int, Field(ge=1 << 10)] = 256 << 20
+
+    @model_validator(mode="after")
+    def _payable(self) -> Self:
+        llms = self.llms()
+        if unknown := [llm for llm in llms if find_price(llm, self.prices) is None]:
+            if self.budget.max_cost is not None:
+                raise ValueError(
+                    f"budget.max_cost: there is no price for {', '.join(unknown)}; give it under `prices`, as "
+                    f"{without_address(unknown[0])}: {{prompt: 0.4, completion: 1.6}}, per million tokens"
+                )
+        currency_of(llms, self.prices)
+        return self
+
+    def llms(self) -> list[str]:
+        """The language models that the stages name, each once."""
+        found = (getattr(stage, "llm", None) for tier in TIERS for stage in self.stages(tier))
+        return list(dict.fromkeys(llm for llm in found if isinstance(llm, str)))
 
     def stages(self, tier: str) -> tuple[Stage, ...]:
         """The stages of `tier`, named as in `TIERS`."""

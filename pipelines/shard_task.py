@@ -24,6 +24,7 @@ from pipelines.signals import KeptSignals, signals_folder
 from tiers.document import add_column, check_schema, count_tokens
 from tiers.errors import SourceError, TierlineError
 from tiers.l0_raw import FORMATS
+from tiers.llm import RequestCache
 from tiers.stage import Context, GlobalStage, Measure, Outcome, SignalStage, Stage, Usage, check_outcome
 
 Apply = Callable[[pa.Table], Outcome]
@@ -243,8 +244,15 @@ def _prepared(stages: Sequence[Stage], context: Context) -> list[tuple[Stage, Ca
     for key, stage in zip(keys, stages, strict=True):
         if key not in _READY:
             prepare = stage.prepare_measuring if isinstance(stage, SignalStage) else stage.prepare
-            _READY[key] = prepare(context)
+            _READY[key] = prepare(_on_account(context, stage.name))
     return [(stage, _READY[key]) for key, stage in zip(keys, stages, strict=True)]
+
+
+def _on_account(context: Context, stage: str) -> Context:
+    """`context` with the request cache on the account of one stage of its step."""
+    if not isinstance(context.cache, RequestCache):
+        return context
+    return replace(context, cache=replace(context.cache, stage=f"{context.cache.stage}/{stage}"))
 
 
 def describe_failure(error: BaseException) -> str:

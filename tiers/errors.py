@@ -8,6 +8,7 @@
     ├── ArtifactError    what lies on disk is not what its records say
     ├── EngineError      a shard task could not be run to its end
     ├── ModelError       a model cannot be had, or is not the one that was recorded
+    ├── BudgetError      what may be spent on language models is spent
     └── LLMError         a request to a language model failed (`retryable` says whether to repeat it)
 
 Each message says what is wrong, where, both values, and what to do. All of them survive pickling, since they
@@ -97,6 +98,10 @@ class EngineError(TierlineError):
 
 class ModelError(TierlineError):
     """A model cannot be had, or is not the one that was recorded."""
+
+
+class BudgetError(TierlineError):
+    """What a run may spend on language models is spent; what it has is kept, and a higher limit goes on from there."""
 
 
 class LLMError(TierlineError):

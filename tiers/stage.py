@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -25,8 +25,10 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from tiers.errors import StageError
+from tiers.llm.prices import without_address
 
 if TYPE_CHECKING:
+    from tiers.llm.cache import RequestCache
     from tiers.llm.protocol import Result
 
 FATES = pa.schema(
@@ -63,29 +65,41 @@ def fates(rows: Iterable[tuple[str, str, str]] = ()) -> pa.Table:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a stage consumed of language models, in tokens and requests; cached ones cost nothing again."""
+    """What a stage consumed of language models; answers from the request cache cost nothing again.
+
+    Attributes:
+        requests: Answers.
+        cached: Those of them that came from the request cache; the other fields are without them.
+        prompt_tokens: Tokens read.
+        completion_tokens: Tokens generated.
+        cached_prompt_tokens: Tokens read from a server's own cache of prompts.
+        cost: Money, in the currency of the run's prices; 0 where no price is known.
+    """
 
     requests: int = 0
     cached: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    cost: float = 0.0
 
     @classmethod
     def of(cls, results: Iterable[Result]) -> Usage:
         """What `results` cost."""
         total = cls()
         for result in results:
-            paid = (0, 0) if result.cached else (result.prompt_tokens, result.completion_tokens)
-            total += cls(1, int(result.cached), *paid)
+            paid = cls(
+                requests=1,
+                prompt_tokens=result.prompt_tokens,
+                completion_tokens=result.completion_tokens,
+                cached_prompt_tokens=result.cached_prompt_tokens,
+                cost=result.cost,
+            )
+            total += cls(requests=1, cached=1) if result.cached else paid
         return total
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.requests + other.requests,
-            self.cached + other.cached,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-        )
+        return Usage(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -117,13 +131,14 @@ class Context:
 
     Attributes:
         models: The folder that holds model weights.
-        cache: The folder of the request cache, shared by all workers; `None` for no cache.
+        cache: The request cache, shared by all workers, with prices and budget; a folder for a cache without them;
+            `None` for no cache.
         threads: How many threads a model may use.
         memory: The URL of the memory that an earlier run made, whose latents need not be made again.
     """
 
     models: Path
-    cache: Path | None = None
+    cache: RequestCache | Path | None = None
     threads: int = 1
     memory: str | None = None
 
@@ -154,8 +169,11 @@ class Stage(BaseModel, ABC):
         """The function that does the work, ready to run on this worker."""
 
     def identity(self) -> dict[str, Any]:
-        """What distinguishes this stage's results: name, version and every parameter."""
-        return {"stage": self.name, "version": self.version, "parameters": self.model_dump(mode="json")}
+        """What distinguishes this stage's results: name, version and every parameter, but where a server is."""
+        parameters = self.model_dump(mode="json")
+        if "llm" in parameters:
+            parameters["llm"] = without_address(parameters["llm"])
+        return {"stage": self.name, "version": self.version, "parameters": parameters}
 
 
 @dataclass(frozen=True)

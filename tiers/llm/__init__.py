@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tiers.llm.cache import Backend, CachedLLM
+from tiers.llm.cache import Backend, CachedLLM, RequestCache
+from tiers.llm.prices import is_remote
 from tiers.llm.protocol import LLM, Finish, Message, Request, Result, quoted
 
-__all__ = ["LLM", "Finish", "Message", "Request", "Result", "open_llm", "quoted"]
+__all__ = ["LLM", "Finish", "Message", "Request", "RequestCache", "Result", "open_llm", "quoted"]
 
 
-def open_llm(name: str, models: Path, cache: Path | None = None, threads: int = 1) -> LLM:
+def open_llm(name: str, models: Path, cache: RequestCache | Path | None = None, threads: int = 1) -> LLM:
     """The language model `name`, behind the back end that its name picks.
 
     Args:
         name: `openai:MODEL@URL` for a server that speaks the OpenAI protocol (its key, if it wants one, stands in
             `$OPENAI_API_KEY`); otherwise a model that was pulled, or a folder in Hugging Face layout.
         models: The folder of model weights.
-        cache: The folder of the request cache; `None` for no cache.
+        cache: The request cache, with prices and budget; a folder for one without them; `None` for no cache.
         threads: How many threads a model in this process may use.
 
     Raises:
         ModelError: There is no such model, or no such back end.
     """
+    backend = _backend(name, models, threads)
+    if cache is None:
+        return backend
+    return cache.open(name, backend) if isinstance(cache, RequestCache) else CachedLLM(backend, cache)
+
+
+def _backend(name: str, models: Path, threads: int) -> Backend:
     from tiers.llm.openai_server import OpenAIServer
     from tiers.llm.transformers_llm import TransformersLLM
 
-    backend: Backend
-    backend = OpenAIServer.named(name) if name.startswith("openai:") else TransformersLLM(name, models, threads)
-    return backend if cache is None else CachedLLM(backend, cache)
+    return OpenAIServer.named(name) if is_remote(name) else TransformersLLM(name, models, threads)

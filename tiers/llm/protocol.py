@@ -61,8 +61,10 @@ class Result:
         logprobs: For a request with choices, the natural-log probability of each, in their order; for one with a reply,
             that of each of its tokens.
         prompt_tokens: Tokens read.
+        cached_prompt_tokens: Those of them that a server had in its own cache of prompts, and takes less for.
         completion_tokens: Tokens generated.
-        cached: Whether it came from the request cache, and so cost nothing.
+        cost: What it cost when it was asked for, in the currency of the run's prices; 0 where no price is known.
+        cached: Whether it came from the request cache, and so cost nothing again.
         error: What went wrong, where `finish` is `ERROR`.
     """
 
@@ -73,6 +75,8 @@ class Result:
     completion_tokens: int = 0
     cached: bool = False
     error: str = ""
+    cached_prompt_tokens: int = 0
+    cost: float = 0.0
 
 
 class LLM(Protocol):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ class TransformersLLM:
         rest.sort(key=lambda i: (requests[i].max_tokens, _length(requests[i]), i))
         return single + [rest[at : at + BATCH] for at in range(0, len(rest), BATCH)]
 
-    def answers(self, groups: Sequence[Sequence[Request]]) -> Iterator[tuple[int, list[Result]]]:
+    def answers(self, groups: Iterable[Sequence[Request]]) -> Iterator[tuple[int, list[Result]]]:
         """Answers each group in turn."""
         for number, group in enumerate(groups):
             try:

@@ -1,0 +1,65 @@
+"""What is sent to a server that speaks the OpenAI chat protocol, and what its reply says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiers.errors import LLMError
+from tiers.llm.protocol import Finish, Request, Result
+
+TOP_LOGPROBS = 20
+"""The most alternatives that the protocol lists for one token."""
+
+
+def payload(model: str, request: Request) -> dict[str, Any]:
+    """The body of a request for one chat completion."""
+    messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+    body: dict[str, Any] = {"model": model, "messages": messages, "temperature": 0, "seed": 0}
+    body["max_tokens"] = 1 if request.choices else request.max_tokens
+    if request.choices:
+        body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+    if request.schema is not None:
+        schema = {"name": "reply", "schema": request.schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if request.prefill:
+        messages.append({"role": "assistant", "content": request.prefill})
+        body |= {"add_generation_prompt": False, "continue_final_message": True}
+    return body
+
+
+def parsed(request: Request, reply: Any) -> Result:
+    """The result that a reply holds.
+
+    Raises:
+        LLMError: It isn't what the protocol says.
+    """
+    try:
+        choice, counts = reply["choices"][0], _counts(reply.get("usage") or {})
+        if request.choices:
+            listed = choice["logprobs"]["content"][0]["top_logprobs"]
+            return _rated(request, {entry["token"]: float(entry["logprob"]) for entry in listed}, counts)
+        finish, text = str(choice["finish_reason"]), choice["message"]["content"] or ""
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise LLMError("the server's answer isn't a chat completion", got=f"{type(error).__name__}: {error}") from error
+    if finish not in {Finish.STOP, Finish.LENGTH}:
+        return Result(text=text, finish=Finish.ERROR, error=f"the server ended the reply with {finish!r}", **counts)
+    if request.prefill and text.startswith(request.prefill):  # some servers repeat what they continue
+        text = text[len(request.prefill) :]
+    return Result(text=text, finish=Finish(finish), **counts)
+
+
+def _counts(usage: dict[str, Any]) -> dict[str, Any]:
+    details = usage.get("prompt_tokens_details") or {}
+    cached = details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens")  # the latter is DeepSeek's
+    counts = {key: int(usage.get(key) or 0) for key in ("prompt_tokens", "completion_tokens")}
+    return {**counts, "cached_prompt_tokens": min(int(cached or 0), counts["prompt_tokens"])}
+
+
+def _rated(request: Request, listed: dict[str, float], counts: dict[str, Any]) -> Result:
+    """Log-probabilities of the choices; one that isn't listed gets the lowest listed value, its upper bound."""
+    if not any(choice in listed for choice in request.choices):
+        return Result(text="", finish=Finish.ERROR, error="none of the choices is among the likeliest tokens", **counts)
+    floor = min(listed.values())
+    logprobs = tuple(listed.get(choice, floor) for choice in request.choices)
+    best = max(range(len(logprobs)), key=logprobs.__getitem__)
+    return Result(text=request.choices[best], finish=Finish.STOP, logprobs=logprobs, **counts)
