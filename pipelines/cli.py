@@ -81,7 +81,7 @@ def run(
 
     with _failing_well():
         plan = make_plan(load_recipe(recipe))
-        context = Context(models=default_models(), cache=request_cache(output, plan))
+        context = Context(models=default_models(), cache=request_cache(output, plan.prices, plan.budget))
         with open_engine(engine, address, workers) as opened:
             summary = run_plan(plan, output, opened, context, RunProgress(err, quiet or as_json), to)
     status(output, as_json)

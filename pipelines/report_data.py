@@ -18,8 +18,10 @@ import pyarrow.compute as pc
 
 from pipelines.artifact import Store, open_batches, read_batches, read_table
 from pipelines.ledger import Fate, imbalances
+from pipelines.spending import run_spending
 from pipelines.status import run_status
 from tiers.l2_scored import Distil, Select, distil_report
+from tiers.llm.spending import Spent
 
 KEPT_EXAMPLES = 3
 LOST_EXAMPLES = 2
@@ -92,12 +94,13 @@ class TierReport:
 
 @dataclass
 class RunReport:
-    """A whole run. `faults` says what does not balance."""
+    """A whole run. `faults` says what does not balance, `spent` what each stage paid language models."""
 
     name: str
     plan: dict[str, Any]
     tiers: list[TierReport]
     faults: list[str]
+    spent: list[Spent]
 
 
 def gather(store: Store) -> RunReport:
@@ -112,7 +115,7 @@ def gather(store: Store) -> RunReport:
     faults = [
         f"{step['folder']}: {fault}" for tier in begun for step in tier["steps"] for fault in imbalances(step["stages"])
     ]
-    return RunReport(plan["name"], plan, [_tier(store, plan, tier) for tier in begun], faults)
+    return RunReport(plan["name"], plan, [_tier(store, plan, tier) for tier in begun], faults, run_spending(store))
 
 
 def _tier(store: Store, plan: Mapping[str, Any], status: dict[str, Any]) -> TierReport:

@@ -10,7 +10,9 @@ import numpy as np
 
 from pipelines.plots import Bar, Series, bars, escape, histogram
 from pipelines.report_data import EXCERPT, LENGTH_BINS, Counts, Example, Loss, RunReport, Scores, TierReport
-from pipelines.terms import TIER_MEANINGS, compact, seconds, share, tier_label
+from pipelines.spending import SPENDING_HEADS, budget_line, spending_row
+from pipelines.terms import TIER_MEANINGS, compact, money, seconds, share, tier_label
+from tiers.llm.spending import total
 
 FATES = (
     ("dropped", "Why rows were dropped", "drop"),
@@ -81,7 +83,7 @@ def render_page(report: RunReport) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<title>{title}</title><style>{STYLE}</style></head>\n<body><main>\n"
     )
-    sections = [_opening(report), _funnel(report.tiers), _cost(report.tiers), _lengths(report.tiers)]
+    sections = [_opening(report), _funnel(report.tiers), _cost(report), _lengths(report.tiers)]
     sections += [_tier(tier) for tier in report.tiers]
     sections += [_account(report.tiers), _method(report)]
     return head + "\n".join(sections) + "\n</main></body></html>\n"
@@ -148,21 +150,29 @@ def _funnel(tiers: Sequence[TierReport]) -> str:
     )
 
 
-def _cost(tiers: Sequence[TierReport]) -> str:
-    asked = any(tier.status["llm"].get("requests") for tier in tiers)
-    heads = ["tier", "CPU time", "per 1,000 rows in"]
-    heads += ["LLM requests", "from cache", "tokens in", "tokens out"] if asked else []
+def _cost(report: RunReport) -> str:
+    heads = ["tier", "CPU time", "per 1,000 rows in", "LLM requests", "from cache", "LLM tokens", "LLM cost"]
+    asked = any(tier.status["llm"].get("requests") for tier in report.tiers)
     rows = []
-    for tier in tiers:
+    for tier in report.tiers:
         found = tier.status
         each = seconds(1000 * found["cpu_seconds"] / found["rows_in"]) if found["rows_in"] else "–"
-        row = [_name(found), seconds(found["cpu_seconds"]), each]
-        if asked:
-            llm = [found["llm"].get(key, 0) for key in ("requests", "cached", "prompt_tokens", "completion_tokens")]
-            row += [f"{number:,}" for number in llm]
-        rows.append(row)
-    told = "" if asked else "<p class=soft>No language model was asked.</p>"
-    return f'<h2 id="cost">What each tier cost</h2>\n{_table(heads, rows)}{told}'
+        paid = total(spent for spent in report.spent if spent.stage.startswith(f"{found['tier']}/"))
+        cost = money(paid.cost, paid.currency) if paid.requests else ""
+        llm = [f"{found['llm'].get(key, 0):,}" for key in ("requests", "cached")]
+        rows.append([_name(found), seconds(found["cpu_seconds"]), each, *llm, f"{paid.tokens:,}", cost])
+    title = '<h2 id="cost">What each tier cost</h2>\n'
+    if not asked and not report.spent:
+        told = "<p class=soft>No language model was asked.</p>"
+        return f"{title}{_table(heads[:3], [row[:3] for row in rows])}{told}"
+    return f"{title}{_table(heads, rows)}{_spending(report) if report.spent else ''}"
+
+
+def _spending(report: RunReport) -> str:
+    """What each stage paid each model, and how much of the budget that is."""
+    line = budget_line(report.spent, report.plan.get("budget", {}))
+    told = f"<p class=soft>{escape(line.capitalize())}.</p>" if line else ""
+    return f"<h3>Language models</h3>{_table(SPENDING_HEADS, [spending_row(spent) for spent in report.spent])}{told}"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -300,8 +310,10 @@ METHOD = {
     "English prose.",
     "CPU time": "Processor time of the tasks that brought each shard through its steps, from their commit records. "
     "What deciding over all rows took, for duplicates say, is not in it, nor is work that was lost with its worker.",
-    "LLM requests and tokens": "As the back ends reported them for the rows that were committed. Answers from the "
-    "request cache cost nothing again.",
+    "LLM requests": "Those that committed rows needed, and how many of these came from the request cache.",
+    "LLM tokens and cost": "All that was paid for, as the back ends counted it, at the prices of the time: for rows "
+    "that were committed and for work that was lost with its worker. Answers from the request cache cost nothing "
+    "again. A dash stands where no price is known; models in process are free but for their CPU time.",
     "Reasons": "As the ledger gives them. A row has one: that of the first rule that it broke.",
     "Lengths": "Characters of every text in the tier, in bins of half an octave.",
     "Scores": "All rows that the step which gave the score kept, before the cut, and all rows of the tier, behind it.",

@@ -1,7 +1,8 @@
-"""What each tier of a run holds and cost, from its commit records."""
+"""What each tier of a run holds and cost, from its commit records and its accounts of language models."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +10,8 @@ from rich.table import Table
 
 from pipelines.artifact import Store
 from pipelines.ledger import add_counts
+from pipelines.spending import SPENDING_HEADS, budget_line, run_spending, spending_row
+from tiers.llm.spending import Spent, total
 
 
 def run_status(store: Store) -> dict[str, Any]:
@@ -22,7 +25,13 @@ def run_status(store: Store) -> dict[str, Any]:
     for name in dict.fromkeys(step["tier"] for step in plan["steps"]):
         steps = [_step_status(store, plan, step) for step in plan["steps"] if step["tier"] == name]
         tiers.append(_tier_status(store, name, steps))
-    return {"name": plan["name"], "output": store.url, "tiers": tiers}
+    return {
+        "name": plan["name"],
+        "output": store.url,
+        "tiers": tiers,
+        "spent": [asdict(spent) for spent in run_spending(store)],
+        "budget": plan.get("budget", {}),
+    }
 
 
 def _step_status(store: Store, plan: dict[str, Any], step: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +88,7 @@ def _most_first(counts: dict[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _summed(parts: list[dict[str, int]]) -> dict[str, int]:
+def _summed(parts: list[dict[str, Any]]) -> dict[str, Any]:
     keys = dict.fromkeys(key for part in parts for key in part)
     return {key: sum(part.get(key, 0) for part in parts) for key in keys}
 
@@ -87,11 +96,12 @@ def _summed(parts: list[dict[str, int]]) -> dict[str, int]:
 def render_status(status: dict[str, Any], console: Console) -> None:
     """Prints the tier table."""
     table = Table(title=f"{status['name']} at {status['output']}", title_justify="left")
+    accounts = [Spent(**spent) for spent in status["spent"]]
     for heading in ("tier", "rows in", "rows", "tokens", "dropped", "changed", "quarantined", "CPU s", "LLM tokens"):
         words = heading in ("tier", "dropped", "changed", "quarantined")
         table.add_column(heading, justify="left" if words else "right", no_wrap=heading == "tier")
     for tier in status["tiers"]:
-        llm = tier["llm"].get("prompt_tokens", 0) + tier["llm"].get("completion_tokens", 0)
+        llm = total(spent for spent in accounts if spent.stage.startswith(f"{tier['tier']}/")).tokens
         table.add_row(
             tier["tier"] if tier["whole"] else f"{tier['tier']} (unfinished)",
             f"{tier['rows_in']:,}",
@@ -105,11 +115,25 @@ def render_status(status: dict[str, Any], console: Console) -> None:
             end_section=True,
         )
     console.print(table)
+    if accounts:
+        _render_spending(accounts, status["budget"], console)
     for step in (step for tier in status["tiers"] for step in tier["steps"]):
         for alarm in step["alarms"]:
             console.print(
                 f"alarm: {step['folder']}: {alarm}", style="red", highlight=False, markup=False, soft_wrap=True
             )
+
+
+def _render_spending(accounts: list[Spent], budget: dict[str, Any], console: Console) -> None:
+    """Prints what each stage paid for, and how much of the budget that is."""
+    table = Table(title="language models", title_justify="left")
+    for heading in SPENDING_HEADS:
+        table.add_column(heading, justify="left" if heading in ("stage", "model") else "right")
+    for spent in accounts:
+        table.add_row(*spending_row(spent))
+    console.print(table)
+    if line := budget_line(accounts, budget):
+        console.print(line, highlight=False)
 
 
 def _reasons(counts: dict[str, int], most: int = 6) -> str:

@@ -42,6 +42,14 @@ def seconds(value: float) -> str:
     return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
+def money(cost: float | None, currency: str | None) -> str:
+    """An amount: 12.34 USD, 0.0012 USD; free without a currency, a dash where no price is known."""
+    if cost is None:
+        return "–"
+    amount = f"{cost:,.2f}" if cost >= 1 or not cost else f"{cost:.2g}"
+    return f"{amount} {currency}" if currency else amount if cost else "free"
+
+
 def size_of(count: int) -> str:
     """A number of bytes in the unit that reads best: 12.3 kB, 4.5 MB."""
     size = float(count)

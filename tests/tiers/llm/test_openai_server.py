@@ -1,87 +1,20 @@
 from __future__ import annotations
 
-import json
-import threading
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.served_model import LISTED, Refusal, Served, serving
 from tiers.errors import LLMError, ModelError
 from tiers.llm import Finish, Message, Request, open_llm
 from tiers.llm.cache import CachedLLM
 from tiers.llm.openai_server import OpenAIServer
 from tiers.llm.transformers_llm import TransformersLLM
-
-LISTED = tuple("0123456789abcdefghij")
-
-
-@dataclass
-class Served:
-    """A chat server around a local model, which fails as often and as it is told to."""
-
-    llm: TransformersLLM
-    url: str = ""
-    failures: list[int | str] = field(default_factory=list)
-    seen: list[dict[str, Any]] = field(default_factory=list)
-    keys: list[str | None] = field(default_factory=list)
-    under_way: int = 0
-    most_under_way: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    model_lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def answer(self, payload: dict[str, Any]) -> dict[str, Any]:
-        turns = tuple(Message(turn["role"], turn["content"]) for turn in payload["messages"])
-        prefill = turns[-1].content if payload.get("continue_final_message") else ""
-        messages = turns[:-1] if prefill else turns
-        choices = LISTED if payload.get("logprobs") else ()
-        with self.model_lock:
-            (result,) = self.llm.complete(
-                [Request(messages, max_tokens=payload["max_tokens"], prefill=prefill, choices=choices)]
-            )
-        choice: dict[str, Any] = {"message": {"content": result.text}, "finish_reason": str(result.finish)}
-        if choices:
-            top = [{"token": t, "logprob": p} for t, p in zip(choices, result.logprobs, strict=True)]
-            choice["logprobs"] = {"content": [{"token": result.text, "top_logprobs": top}]}
-        usage = {"prompt_tokens": result.prompt_tokens, "completion_tokens": result.completion_tokens}
-        return {"choices": [choice], "usage": usage}
-
-
-class Handler(BaseHTTPRequestHandler):
-    served: Served
-
-    def do_POST(self) -> None:
-        served = self.served
-        payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with served.lock:
-            served.under_way += 1
-            served.most_under_way = max(served.most_under_way, served.under_way)
-            served.seen.append(payload)
-            served.keys.append(self.headers["Authorization"])
-            failure = served.failures.pop(0) if served.failures else None
-        try:
-            body = failure or json.dumps(served.answer(payload))
-        finally:  # before the reply: whoever has it may ask again at once
-            with served.lock:
-                served.under_way -= 1
-        if failure == "reset":
-            self.connection.close()
-        elif isinstance(failure, int):
-            self.reply(failure, b'{"error": "told to fail"}')
-        else:
-            self.reply(200, str(body).encode())
-
-    def reply(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -91,15 +24,8 @@ def local(tiny_model: Path) -> TransformersLLM:
 
 @pytest.fixture
 def served(local: TransformersLLM) -> Iterator[Served]:
-    served = Served(local)
-    handler = type("ServedHandler", (Handler,), {"served": served})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        served.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(local) as served:
         yield served
-        server.shutdown()
-        thread.join()
 
 
 def client(served: Served, **settings: Any) -> OpenAIServer:
@@ -129,12 +55,75 @@ def test_what_a_server_is_sent(served: Served) -> None:
     assert served.keys == ["Bearer secret", None]
 
 
-@pytest.mark.parametrize("failures", [[429], [500, 503], ["reset"], [429, "reset", 502]])
-def test_what_may_pass_is_tried_again(served: Served, failures: list[int | str]) -> None:
+@pytest.mark.parametrize("failures", [[429], [500, 503], ["reset"], ["torn"], [408], [429, "torn", 502]])
+def test_what_may_pass_is_tried_again(served: Served, local: TransformersLLM, failures: list[int | str]) -> None:
     served.failures = list(failures)
     (result,) = client(served).complete([ask("a")])
-    assert result.finish is not Finish.ERROR
+    assert result == local.complete([ask("a")])[0]
     assert len(served.seen) == len(failures) + 1
+
+
+def test_a_server_that_says_nothing_is_asked_again(served: Served) -> None:
+    served.failures = ["silent"]
+    (result,) = client(served, timeout=0.2).complete([ask("a")])
+    assert result.finish is not Finish.ERROR
+    assert len(served.seen) == 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": "0.3"},
+        {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(days=-1)), "x-ratelimit-reset-requests": "300ms"},
+        {"x-ratelimit-reset-tokens": "0.3s", "x-ratelimit-remaining-tokens": "12"},
+    ],
+)
+def test_all_wait_as_long_as_the_server_asks(served: Served, headers: dict[str, str]) -> None:
+    served.failures = [Refusal(429, headers)]
+    began = time.monotonic()
+    results = client(served, concurrency=1).complete([ask("a"), ask("b")])
+    assert time.monotonic() - began >= 0.3
+    assert all(result.finish is not Finish.ERROR for result in results)
+    assert len(served.seen) == 3
+
+
+def test_nothing_is_sent_while_nothing_is_left(served: Served) -> None:
+    asked = client(served, concurrency=1)
+    served.headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "200ms"}
+    asked.complete([ask("a")])
+    began = time.monotonic()
+    asked.complete([ask("b")])
+    assert time.monotonic() - began >= 0.1
+    assert len(served.seen) == 2  # it wasn't refused first
+
+
+def test_a_wait_for_tomorrow_is_a_failure_now(served: Served) -> None:
+    served.failures = [Refusal(429, {"Retry-After": "86400"})]
+    (result,) = client(served).complete([ask("a")])
+    assert result.finish is Finish.ERROR
+    assert len(served.seen) == 1
+
+
+def test_an_empty_account_stops_everything(served: Served) -> None:
+    served.failures = [Refusal(429, body=b'{"error": {"code": "insufficient_quota"}}')]
+    with pytest.raises(LLMError, match="account is empty"):
+        client(served).complete([ask("a")])
+    assert len(served.seen) == 1
+
+
+def test_a_reply_that_is_cut_off_says_so(served: Served) -> None:
+    (result,) = client(served).complete([ask("a", max_tokens=1)])
+    assert result.finish is Finish.LENGTH
+    assert result.completion_tokens == 1
+
+
+def test_tokens_from_the_servers_own_cache_are_counted(served: Served) -> None:
+    reply = '{"choices": [{"finish_reason": "stop", "message": {"content": "x"}}], "usage": {"prompt_tokens": 9, %s}}'
+    served.failures = [
+        reply % part for part in ('"prompt_tokens_details": {"cached_tokens": 4}', '"prompt_cache_hit_tokens": 5')
+    ]
+    results = client(served, concurrency=1).complete([ask("a"), ask("b")])
+    assert [(result.prompt_tokens, result.cached_prompt_tokens) for result in results] == [(9, 4), (9, 5)]
 
 
 def test_trying_ends(served: Served) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ class Counter:
         order = sorted(range(len(requests)), key=lambda i: (len(requests[i].messages[0].content), i))
         return [order[at : at + 2] for at in range(0, len(order), 2)]
 
-    def answers(self, groups: Sequence[Sequence[Request]]) -> Iterator[tuple[int, list[Result]]]:
+    def answers(self, groups: Iterable[Sequence[Request]]) -> Iterator[tuple[int, list[Result]]]:
         for number, group in reversed(list(enumerate(groups))):  # in another order than asked
             if self.calls == self.breaks_at:
                 raise KeyboardInterrupt
