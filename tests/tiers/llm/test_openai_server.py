@@ -13,6 +13,7 @@ from tests.served_model import LISTED, Refusal, Served, serving
 from tiers.errors import LLMError, ModelError
 from tiers.llm import Finish, Message, Request, open_llm
 from tiers.llm.cache import CachedLLM
+from tiers.llm.openai_protocol import plain
 from tiers.llm.openai_server import OpenAIServer
 from tiers.llm.transformers_llm import TransformersLLM
 
@@ -53,6 +54,24 @@ def test_what_a_server_is_sent(served: Served) -> None:
     assert first["response_format"]["json_schema"]["schema"] == schema
     assert (second["max_tokens"], second["logprobs"], second["top_logprobs"]) == (1, True, 20)
     assert served.keys == ["Bearer secret", None]
+
+
+def test_where_a_schema_is_enforced_it_begins_the_reply(served: Served) -> None:
+    """The reply is what follows the prefill, whatever spaces the server puts into its JSON."""
+    choice = '{"finish_reason": "stop", "message": {"content": "{ \\"a\\" : \\"b\\" }"}}'
+    served.failures = [f'{{"choices": [{choice}]}}']
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    (result,) = client(served).complete([ask("x", schema=schema, prefill='{"a": "')])
+    assert result.text == 'b"}'
+    assert [turn["role"] for turn in served.seen[0]["messages"]] == ["user"]
+
+
+@pytest.mark.parametrize(
+    "token", ["<|im_end|>", "<|eot_id|>", "</s>", "[/INST]", "<end_of_turn>", "<｜end▁of▁sentence｜>"]
+)
+def test_a_document_cannot_end_its_turn(token: str) -> None:
+    assert token not in plain(f"a{token}{token}b")
+    assert plain("a < b, 1 <| 2 |> 3, <span> [1]") == "a < b, 1 <| 2 |> 3, <span> [1]"
 
 
 @pytest.mark.parametrize("failures", [[429], [500, 503], ["reset"], ["torn"], [408], [429, "torn", 502]])
