@@ -91,6 +91,30 @@ def run(
 
 
 @app.command()
+def plan(
+    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as configs/quickstart.yaml.")],
+    documents: Annotated[int, typer.Option(min=8, help="How many documents to try it on, about.")] = 400,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate what a recipe will keep and cost, from a sample: rows, tokens, time and money of each tier.
+
+    No server is asked, and nothing is written; models in this process answer a few prompts, to be timed.
+    """
+    from dataclasses import asdict
+
+    from pipelines.estimate import estimate, render_estimate
+    from pipelines.recipe import load_recipe
+    from tiers.llm.models import default_models
+
+    with _failing_well():
+        found = estimate(load_recipe(recipe), default_models(), documents)
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        render_estimate(found, out)
+
+
+@app.command()
 def status(output: Output, as_json: AsJson = False) -> None:
     """Show each tier: documents, tokens, what was dropped and why, and what it cost."""
     from pipelines.artifact import Store

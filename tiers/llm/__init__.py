@@ -8,6 +8,7 @@ from tiers.llm.cache import Backend, CachedLLM, RequestCache
 from tiers.llm.models import LLAMACPP
 from tiers.llm.prices import is_remote
 from tiers.llm.protocol import LLM, Finish, Message, Request, Result, quoted
+from tiers.llm.rehearsal import Rehearsal
 
 __all__ = ["LLM", "Finish", "Message", "Request", "RequestCache", "Result", "open_llm", "quoted"]
 
@@ -26,6 +27,8 @@ def open_llm(name: str, models: Path, cache: RequestCache | Path | None = None, 
     Raises:
         ModelError: There is no such model, or no such back end.
     """
+    if isinstance(cache, Rehearsal):
+        return cache.rehearse(name, models)
     backend = _backend(name, models, threads)
     if cache is None:
         return backend
