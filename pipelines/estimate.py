@@ -250,8 +250,8 @@ def render_estimate(found: Estimate, console: Console) -> None:
 
 def _notes(found: Estimate) -> list[str]:
     lines = [
-        f"From {found.sampled:,} documents of {found.read:,} shards, below each figure the middle 90 % of bootstrap samples. "
-        "CPU time is of one core."
+        f"From {found.sampled:,} documents of {found.read:,} shards; below a figure the middle 90 % of its bootstrap "
+        "samples. CPU time is of one core."
     ]
     if found.guessed:
         lines.append(f"Tokens of {', '.join(found.guessed)}: one for {BYTES_PER_TOKEN} bytes of UTF-8.")

@@ -36,6 +36,7 @@ print([name for name in {HEAVY} if name in sys.modules])
     "command",
     [
         "run",
+        "plan",
         "status",
         "verify",
         "explain",
