@@ -152,7 +152,7 @@ def _run_tasks(
             hint="The others are committed; the same command goes on from there",
         )
     if spent:
-        raise BudgetError(spent[0].what, where=label, got=spent[0].got, expected=spent[0].expected, hint=spent[0].hint)
+        raise BudgetError(spent[0].what, where=label, hint=spent[0].hint)
 
 
 def _check_budget(plan: Plan, step: Step, failed: int, manifest: dict[str, Any]) -> None:

@@ -124,16 +124,13 @@ def over(spent: Spent, budget: Budget) -> BudgetError | None:
     """The error that says that `budget` is used up, where it is."""
     cost = spent.cost or 0.0
     if budget.max_cost is not None and cost >= budget.max_cost:
-        unit = spent.currency or ""
-        got, expected, name = f"{cost:.6g} {unit}", f"less than {budget.max_cost:.6g} {unit}", "max_cost"
+        name, told = "max_cost", f"{cost:.6g} of {budget.max_cost:.6g} {spent.currency or ''}".rstrip()
     elif budget.max_tokens is not None and spent.tokens >= budget.max_tokens:
-        got, expected, name = f"{spent.tokens:,} tokens", f"less than {budget.max_tokens:,}", "max_tokens"
+        name, told = "max_tokens", f"{spent.tokens:,} of {budget.max_tokens:,} tokens"
     else:
         return None
     return BudgetError(
-        "the budget for language models is spent",
-        got=got.strip(),
-        expected=expected.strip(),
+        f"the budget for language models is spent: {told}",
         hint=f"All that was paid for is kept: raise {name} in the recipe's budget and run again to go on",
     )
 
