@@ -76,7 +76,16 @@ class Served:
         choices = LISTED if payload.get("logprobs") else ()
         with self.model_lock:
             (result,) = self.llm.complete(
-                [Request(messages, max_tokens=payload["max_tokens"], prefill=prefill, choices=choices)]
+                [
+                    Request(
+                        messages,
+                        max_tokens=payload["max_tokens"],
+                        prefill=prefill,
+                        choices=choices,
+                        temperature=payload["temperature"],
+                        seed=payload["seed"],
+                    )
+                ]
             )
         choice: dict[str, Any] = {"message": {"content": result.text}, "finish_reason": str(result.finish)}
         if choices:

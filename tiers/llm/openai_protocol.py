@@ -20,7 +20,8 @@ _CONTROL = re.compile(r"<(?=[|｜][^<>\s]{1,40}[|｜]>|/?s>|[be]os>|(?:start|end
 def payload(model: str, request: Request) -> dict[str, Any]:
     """The body of a request for one chat completion."""
     messages = [{"role": turn.role, "content": plain(turn.content)} for turn in request.messages]
-    body: dict[str, Any] = {"model": model, "messages": messages, "temperature": 0, "seed": 0}
+    body: dict[str, Any] = {"model": model, "messages": messages}
+    body |= {"temperature": request.temperature, "seed": request.seed}
     body["max_tokens"] = 1 if request.choices else request.max_tokens
     if request.choices:
         body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}

@@ -48,12 +48,12 @@ def test_a_server_gives_what_the_model_behind_it_gives(served: Served, local: Tr
 def test_what_a_server_is_sent(served: Served) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     client(served, key="secret").complete([ask("a", schema=schema)])
-    client(served).complete([ask("b", choices=("1",))])
-    first, second = served.seen
-    assert first["temperature"] == 0
+    client(served).complete([ask("b", choices=("1",)), ask("c", temperature=0.7, seed=3)])
+    first, second, third = sorted(served.seen, key=lambda payload: payload["messages"][0]["content"])
+    assert (first["temperature"], third["temperature"], third["seed"]) == (0, 0.7, 3)
     assert first["response_format"]["json_schema"]["schema"] == schema
     assert (second["max_tokens"], second["logprobs"], second["top_logprobs"]) == (1, True, 20)
-    assert served.keys == ["Bearer secret", None]
+    assert served.keys == ["Bearer secret", None, None]
 
 
 def test_where_a_schema_is_enforced_it_begins_the_reply(served: Served) -> None:
