@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tiers.errors import ModelError
 from tiers.llm.cache import Backend, CachedLLM, RequestCache
 from tiers.llm.models import LLAMACPP
 from tiers.llm.prices import is_remote
@@ -13,7 +14,13 @@ from tiers.llm.rehearsal import Rehearsal
 __all__ = ["LLM", "Finish", "Message", "Request", "RequestCache", "Result", "open_llm", "quoted"]
 
 
-def open_llm(name: str, models: Path, cache: RequestCache | Path | None = None, threads: int = 1) -> LLM:
+def open_llm(
+    name: str,
+    models: Path,
+    cache: RequestCache | Path | None = None,
+    threads: int = 1,
+    adapter: Path | None = None,
+) -> LLM:
     """The language model `name`, behind the back end that its name picks.
 
     Args:
@@ -23,19 +30,22 @@ def open_llm(name: str, models: Path, cache: RequestCache | Path | None = None, 
         models: The folder of model weights.
         cache: The request cache, with prices and budget; a folder for one without them; `None` for no cache.
         threads: How many threads a model in this process may use.
+        adapter: The folder of a LoRA adapter for a model in this process; a server has names of its own for them.
 
     Raises:
-        ModelError: There is no such model, or no such back end.
+        ModelError: There is no such model, back end or adapter, or they don't go together.
     """
     if isinstance(cache, Rehearsal):
         return cache.rehearse(name, models)
-    backend = _backend(name, models, threads)
+    backend = _backend(name, models, threads, adapter)
     if cache is None:
         return backend
     return cache.open(name, backend) if isinstance(cache, RequestCache) else CachedLLM(backend, cache)
 
 
-def _backend(name: str, models: Path, threads: int) -> Backend:
+def _backend(name: str, models: Path, threads: int, adapter: Path | None) -> Backend:
+    if adapter is not None and (is_remote(name) or name.startswith(LLAMACPP)):
+        raise ModelError("this back end takes no adapter", got=name, hint="Name a model that has the adapter in it")
     if is_remote(name):
         from tiers.llm.openai_server import OpenAIServer
 
@@ -46,4 +56,4 @@ def _backend(name: str, models: Path, threads: int) -> Backend:
         return LlamaCpp(name.removeprefix(LLAMACPP), models, threads)
     from tiers.llm.transformers_llm import TransformersLLM
 
-    return TransformersLLM(name, models, threads)
+    return TransformersLLM(name, models, threads, adapter)

@@ -25,6 +25,7 @@ from weakref import WeakValueDictionary
 from jinja2 import TemplateError
 
 from tiers.errors import LLMError
+from tiers.llm.adapter import adapted, adapter_hash
 from tiers.llm.cache import complete_in_groups
 from tiers.llm.models import load_causal_lm, model_folder, model_hash
 from tiers.llm.protocol import Finish, Message, Request, Result
@@ -49,18 +50,21 @@ class TransformersLLM:
         name: A known model that was pulled, or a folder in Hugging Face layout.
         models: The folder of model weights.
         threads: How many threads the arithmetic may use.
+        adapter: The folder of a LoRA adapter that was trained on the model, see `tiers.llm.adapter`.
 
     Raises:
-        ModelError: The model isn't there or can't be loaded.
+        ModelError: The model or the adapter isn't there, can't be loaded, or they don't belong together.
     """
 
-    def __init__(self, name: str, models: Path, threads: int = 1) -> None:
-        self._weights = _shared(name, models, threads)
+    def __init__(self, name: str, models: Path, threads: int = 1, adapter: Path | None = None) -> None:
+        self._weights = _shared(name, models, threads, adapter)
         self._model, self._tokenizer = self._weights.model, self._weights.tokenizer
-        self._name = f"transformers/{model_hash(model_folder(name, models))}/bfloat16/batch-{BATCH}"
+        weights = model_hash(model_folder(name, models))
+        if adapter is not None:
+            weights += f"+{adapter_hash(adapter)}"
+        self._name = f"transformers/{weights}/bfloat16/batch-{BATCH}"
         self._limit = int(getattr(self._model.config, "max_position_embeddings", 1 << 30))
-        tokens = self._tokenizer.added_tokens_decoder.values()
-        self._special = sorted(token.content for token in tokens if token.special)
+        self._special = control_tokens(self._tokenizer)
         self._prefixes: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self._ends = _end_tokens(self._model, self._tokenizer)
 
@@ -189,15 +193,10 @@ class TransformersLLM:
         return ids
 
     def _render(self, messages: Sequence[Message], reply: bool) -> str:
-        turns = [{"role": turn.role, "content": self._plain(turn.content)} for turn in messages]
-        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=reply))
+        return rendered(self._tokenizer, messages, self._special, reply)
 
     def _plain(self, text: str) -> str:
-        """`text` with the model's control tokens broken up, so that a document can't end its turn."""
-        for token in self._special:
-            if token in text:
-                text = text.replace(token, f"{token[0]} {token[1:]}")
-        return text
+        return plain(text, self._special)
 
     def _one_token(self, choice: str) -> int:
         ids = self._tokenizer(choice, add_special_tokens=False)["input_ids"]
@@ -238,15 +237,17 @@ class _Weights:
     tokenizer: Any
 
 
-_LOADED: WeakValueDictionary[tuple[str, Path, int], _Weights] = WeakValueDictionary()
+_LOADED: WeakValueDictionary[tuple[str, Path, int, Path | None], _Weights] = WeakValueDictionary()
 
 
-def _shared(name: str, models: Path, threads: int) -> _Weights:
-    """The weights of a model, loaded where nobody has them."""
-    weights = _LOADED.get((name, models, threads))
+def _shared(name: str, models: Path, threads: int, adapter: Path | None) -> _Weights:
+    """The weights of a model, with an adapter's where there is one, loaded where nobody has them."""
+    weights = _LOADED.get((name, models, threads, adapter))
     if weights is None:
-        weights = _LOADED[name, models, threads] = _Weights(*load_causal_lm(name, models, threads))
-        weights.model.requires_grad_(False)
+        model, tokenizer = load_causal_lm(name, models, threads)
+        if adapter is not None:
+            model = adapted(name, model, tokenizer, adapter)
+        weights = _LOADED[name, models, threads, adapter] = _Weights(model.requires_grad_(False), tokenizer)
     return weights
 
 
@@ -269,6 +270,25 @@ def _noise(prompts: Sequence[Sequence[int]], requests: Sequence[Request]) -> Any
         return logits_BV
 
     return add
+
+
+def control_tokens(tokenizer: Any) -> list[str]:
+    """What a tokenizer reads as one of its model's control tokens."""
+    return sorted(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+
+
+def plain(text: str, control: Sequence[str]) -> str:
+    """`text` with the model's control tokens broken up, so that a document can't end its turn."""
+    for token in control:
+        if token in text:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
+def rendered(tokenizer: Any, messages: Sequence[Message], control: Sequence[str], reply: bool = True) -> str:
+    """A conversation as the model reads it; with `reply`, up to where its reply begins."""
+    turns = [{"role": turn.role, "content": plain(turn.content, control)} for turn in messages]
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=reply))
 
 
 def _length(request: Request) -> int:
