@@ -137,10 +137,10 @@ class PreferencePairs(Stage):
             verdicts, spent = judged(judge, rubric, texts)
             usage += spent
             for (_, one), verdict in zip(whole, verdicts, strict=True):
-                if isinstance(verdict, float):
-                    one.ratings[name] = verdict
-                else:
+                if isinstance(verdict, str):
                     one.fault = verdict
+                else:
+                    one.ratings[name] = verdict.overall
         return usage
 
     def _pair(self, draft: Draft, content: dict[str, Any], some: Sequence[Completion], maths: MathsAnswers) -> Draft:

@@ -209,8 +209,8 @@ class Synthesise(Stage):
         for each, verdict in zip(left, verdicts, strict=True):
             if isinstance(verdict, str):
                 each.draft.failed = (CallFailed.MODEL, verdict)
-            elif verdict < self.min_judged:
-                each.draft.drop(Gate.UNFAITHFUL, f"{verdict:.3f} < {self.min_judged:g}")
+            elif verdict.overall < self.min_judged:
+                each.draft.drop(Gate.UNFAITHFUL, f"{verdict.overall:.3f} < {self.min_judged:g}")
         return usage
 
     def written(self) -> Family:
