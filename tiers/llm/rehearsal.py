@@ -44,16 +44,18 @@ class Rehearsal(RequestCache):
     """A request cache that lets nobody be asked.
 
     Attributes:
-        asked: By stage and model, what would have been asked, in order.
+        asked: By stage and model, what would have been asked, in order; equal requests once, as from a cache.
+        known: By model, hashes of the requests that were met.
     """
 
     asked: dict[tuple[str, str], list[Asked]] = field(default_factory=dict, repr=False)
+    known: set[tuple[str, int]] = field(default_factory=set, repr=False)
 
     def rehearse(self, llm: str, models: Path) -> RehearsedLLM:
         """The model called `llm`, on the account of this cache's stage."""
         price = find_price(llm, self.prices)
         asked = self.asked.setdefault((self.stage, llm), [])
-        return RehearsedLLM(llm, token_counter(llm, models), asked, price.of if price else None)
+        return RehearsedLLM(llm, token_counter(llm, models), asked, self.known, price.of if price else None)
 
 
 class RehearsedLLM:
@@ -64,11 +66,13 @@ class RehearsedLLM:
         name: str,
         count: Callable[[Request], int],
         asked: list[Asked],
+        known: set[tuple[str, int]],
         cost: Callable[[float, float], float] | None,
     ) -> None:
         self.name = name
         self._count = count
         self._asked = asked
+        self._known = known
         self._cost = cost
 
     def complete(self, requests: Sequence[Request]) -> list[Result]:
@@ -77,9 +81,12 @@ class RehearsedLLM:
 
     def _answer(self, request: Request) -> Result:
         prompt, completion = self._count(request), _most_tokens(request, is_remote(self.name))
-        self._asked.append(Asked(request, prompt, completion, self._cost and self._cost(prompt, completion)))
-        counts: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
-        noise = xxhash.xxh3_64_intdigest(repr(request).encode()) / 2**64
+        digest = xxhash.xxh3_64_intdigest(repr(request).encode())
+        cached, noise = (self.name, digest) in self._known, digest / 2**64
+        if not cached:
+            self._known.add((self.name, digest))
+            self._asked.append(Asked(request, prompt, completion, self._cost and self._cost(prompt, completion)))
+        counts: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion, "cached": cached}
         if request.choices:
             logprobs = tuple(-math.log(len(request.choices)) - noise * at for at in range(len(request.choices)))
             return Result(request.choices[0], Finish.STOP, logprobs, **counts)

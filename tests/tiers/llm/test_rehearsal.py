@@ -27,7 +27,9 @@ def test_it_counts_what_would_be_asked_and_the_longest_reply(tmp_path: Path) -> 
         Request((Message("user", "x" * 400),), max_tokens=50),
         Request((Message("user", "y"),), choices=("1", "2")),
     ]
-    results = open_llm(REMOTE, tmp_path, cache).complete(requests)
+    llm = open_llm(REMOTE, tmp_path, cache)
+    results = llm.complete(requests)
+    assert all(result.cached for result in llm.complete(requests))
     asked = cache.asked["s", REMOTE]
     assert [one.request for one in asked] == requests
     assert [one.completion_tokens for one in asked] == [50, 1]
