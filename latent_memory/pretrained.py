@@ -18,18 +18,11 @@ import xxhash
 from latent_memory.compressor import Compressor, CompressorConfig
 from latent_memory.generator import Generator
 from tiers.errors import ModelError
+from tiers.llm.adapter import Identity, model_identity
 from tiers.llm.models import default_models, load_causal_lm, load_tokenizer
 
 FORMAT = "latent-memory/7"
 PACKAGED = Path(__file__).parent / "pretrained"
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A model's name, and the hash of what it computes with."""
-
-    name: str
-    hash: str
 
 
 @dataclass(frozen=True)
@@ -62,20 +55,6 @@ class Manifest:
             "compressor": f"{self.base.name} {self.base.hash} {self.adapter}",
             "generator": f"{self.generator.name} {self.generator.hash}",
         }
-
-
-def model_identity(name: str, model: Any, tokenizer: Any) -> Identity:
-    """xxh3-128 over the vocabulary and the weights, whatever file they came from.
-
-    Weights are hashed as bfloat16, in which known models are stored, so that the dtype they run in doesn't matter.
-    """
-    import torch
-
-    digest = xxhash.xxh3_128(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
-    for key, weight in sorted(model.named_parameters()):
-        digest.update(f"{key}{tuple(weight.shape)}".encode())
-        digest.update(weight.detach().to(torch.bfloat16).view(torch.uint8).numpy())
-    return Identity(name, digest.hexdigest())
 
 
 def save_pretrained(compressor: Compressor, base: Identity, generator: Identity, folder: Path) -> None:

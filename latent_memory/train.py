@@ -42,11 +42,12 @@ from latent_memory.evaluation.answers import answer_all, answer_loss
 from latent_memory.evaluation.retrievers import SentenceEncoder
 from latent_memory.frozen import Frozen
 from latent_memory.generator import Generator, Reading
-from latent_memory.pretrained import load_weights, model_identity, save_pretrained
+from latent_memory.pretrained import load_weights, save_pretrained
 from latent_memory.reader import Latents, Read, Thought
 from latent_memory.retrieval import encode_all, fit_retrieval, learn_from
 from latent_memory.training_recipe import MemoryTraining
 from tiers.errors import RecipeError
+from tiers.llm.adapter import model_identity
 from tiers.llm.models import default_models, load_causal_lm
 
 RECONSTRUCT = "What does the context say, word for word?"

@@ -324,6 +324,24 @@ def train_memory(
     typer.echo(f"trained: {trained}")
 
 
+@app.command("train-editor")
+def train_editor(
+    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as configs/editor.yaml.")],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoint, metrics, and the adapter.")],
+) -> None:
+    """Train an editor on raw and refined texts, going on from the last checkpoint.
+
+    Metrics are in `metrics.jsonl`; `losses.svg` and `held_out.svg` show them. `edit_by_program` takes the adapter.
+    """
+    from pipelines.training_plots import plot_metrics
+    from tiers.l3_edited.editor_training import load_recipe, train
+
+    with _failing_well():
+        trained = train(load_recipe(recipe), folder)
+        plot_metrics(folder)
+    typer.echo(f"trained: {trained}")
+
+
 @app.command("eval")
 def evaluate(
     data: Annotated[Path, typer.Option(metavar="FILE", help="Questions: JSON or JSON lines, gzip or not.")],

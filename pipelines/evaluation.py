@@ -239,8 +239,8 @@ def train_xrag(
     from latent_memory.data import read_drafted
     from latent_memory.evaluation.retrievers import ENCODER, SentenceEncoder
     from latent_memory.generator import Generator
-    from latent_memory.pretrained import model_identity
     from latent_memory.training_recipe import load_recipe
+    from tiers.llm.adapter import model_identity
     from tiers.llm.models import default_models, load_causal_lm
 
     read = load_recipe(recipe)

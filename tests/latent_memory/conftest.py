@@ -8,8 +8,9 @@ import pytest
 
 from latent_memory.compressor import Compressor, CompressorConfig
 from latent_memory.generator import Generator
-from latent_memory.pretrained import model_identity, save_pretrained
+from latent_memory.pretrained import save_pretrained
 from latent_memory.reader import ReaderConfig
+from tiers.llm.adapter import model_identity
 from tiers.llm.models import load_causal_lm
 
 SIZES = CompressorConfig(

@@ -8,9 +8,10 @@ import torch
 from latent_memory.compressor import encode
 from latent_memory.data import Question
 from latent_memory.evaluation.answers import answer_loss
-from latent_memory.pretrained import PACKAGED, load_compressor, load_generator, model_identity, read_manifest
+from latent_memory.pretrained import PACKAGED, load_compressor, load_generator, read_manifest
 from latent_memory.quantisation import dequantise, quantise
 from tiers.errors import ModelError
+from tiers.llm.adapter import model_identity
 from tiers.llm.models import load_causal_lm
 
 FACTS = {

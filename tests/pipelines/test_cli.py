@@ -48,6 +48,7 @@ print([name for name in {HEAVY} if name in sys.modules])
         "release",
         "sample",
         "train-memory",
+        "train-editor",
         "models",
         "eval",
         "train-xrag",

@@ -16,9 +16,17 @@ from typing import Any
 import pyarrow as pa
 
 from tiers.l3_edited.edit_labels import LABEL_GUARDS, Confidence, label
-from tiers.l3_edited.edit_program import Guards, Rejection, dump_program, numbered
+from tiers.l3_edited.edit_program import (
+    Guards,
+    Program,
+    Rejection,
+    RemoveAll,
+    RemoveLines,
+    dump_program,
+    numbered,
+)
 from tiers.l3_edited.edit_prompt import conversation
-from tiers.l3_edited.edit_windows import OVERLAP, SIZE, restrict, windows
+from tiers.l3_edited.edit_windows import OVERLAP, SIZE, Window, restrict, windows
 from tiers.stage import fates
 
 _CONFIDENCE = Confidence()
@@ -40,7 +48,7 @@ lines `first_line` to `last_line` of the raw text `id`."""
 
 @dataclass(frozen=True)
 class Examples:
-    """Training examples, and (id, reason, detail) of the pairs that gave none."""
+    """Training examples, and (id, reason, detail) of the pairs, and of the windows, that gave none."""
 
     table: pa.Table
     rejected: pa.Table
@@ -59,32 +67,40 @@ def edit_examples(
     Args:
         pairs: What an expert made of raw texts.
         guards: See `label`.
-        confidence: See `label`; the bounds of UltraX by default.
+        confidence: What is too much rewriting of one window; the bounds of UltraX by default.
         size: See `windows`; that of the stage that will ask the editor.
         overlap: See `windows`.
     """
     rows: list[dict[str, Any]] = []
     rejected: list[tuple[str, str, str]] = []
     for row_id, raw, refined in pairs:
-        program = label(raw, refined, guards, confidence)
+        program = label(raw, refined, guards)
         if isinstance(program, Rejection):
             rejected.append((row_id, program.reason, program.detail))
             continue
         for window in windows(raw, size, overlap):
-            shown = window.of(raw)
-            reply = dump_program(restrict(program, window))
-            turns = [{"role": turn.role, "content": turn.content} for turn in conversation(shown)]
-            rows.append(
-                {
-                    "id": row_id,
-                    "first_line": window.first,
-                    "last_line": window.last,
-                    "document": numbered(shown),
-                    "program": reply,
-                    "messages": [*turns, {"role": "assistant", "content": reply}],
-                }
-            )
+            part = _shortest(restrict(program, window), window)
+            if too_much := confidence and confidence.check(part):
+                where = f"lines {window.first} to {window.last}"
+                rejected.append((row_id, too_much.reason, f"{where}: {too_much.detail}"))
+                continue
+            row = {"id": row_id, "first_line": window.first, "last_line": window.last}
+            rows.append(row | _told(window.of(raw), dump_program(part)))
     return Examples(pa.Table.from_pylist(rows, schema=EXAMPLE), fates(rejected))
+
+
+def _shortest(program: Program, window: Window) -> Program:
+    """The program of a window, with the removal of all its lines as what it is."""
+    return (RemoveAll(),) if program == (RemoveLines(start=1, end=window.last - window.first + 1),) else program
+
+
+def _told(shown: str, reply: str) -> dict[str, Any]:
+    turns = [{"role": turn.role, "content": turn.content} for turn in conversation(shown)]
+    return {
+        "document": numbered(shown),
+        "program": reply,
+        "messages": [*turns, {"role": "assistant", "content": reply}],
+    }
 
 
 def write_jsonl(examples: pa.Table, path: Path) -> None:

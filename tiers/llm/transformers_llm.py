@@ -20,6 +20,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from tiers.errors import LLMError
+from tiers.llm.adapter import adapted, adapter_hash
 from tiers.llm.cache import complete_in_groups
 from tiers.llm.models import load_causal_lm, model_folder, model_hash
 from tiers.llm.protocol import Finish, Message, Request, Result
@@ -41,18 +42,22 @@ class TransformersLLM:
         name: A known model that was pulled, or a folder in Hugging Face layout.
         models: The folder of model weights.
         threads: How many threads the arithmetic may use.
+        adapter: The folder of a LoRA adapter that was trained on the model, see `tiers.llm.adapter`.
 
     Raises:
-        ModelError: The model isn't there or can't be loaded.
+        ModelError: The model or the adapter isn't there, can't be loaded, or they don't belong together.
     """
 
-    def __init__(self, name: str, models: Path, threads: int = 1) -> None:
+    def __init__(self, name: str, models: Path, threads: int = 1, adapter: Path | None = None) -> None:
         self._model, self._tokenizer = load_causal_lm(name, models, threads)
+        weights = model_hash(model_folder(name, models))
+        if adapter is not None:
+            self._model = adapted(name, self._model, self._tokenizer, adapter)
+            weights += f"+{adapter_hash(adapter)}"
         self._model.requires_grad_(False)
-        self._name = f"transformers/{model_hash(model_folder(name, models))}/bfloat16/batch-{BATCH}"
+        self._name = f"transformers/{weights}/bfloat16/batch-{BATCH}"
         self._limit = int(getattr(self._model.config, "max_position_embeddings", 1 << 30))
-        tokens = self._tokenizer.added_tokens_decoder.values()
-        self._special = sorted(token.content for token in tokens if token.special)
+        self._special = control_tokens(self._tokenizer)
         self._prefixes: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self._ends = _end_tokens(self._model, self._tokenizer)
 
@@ -172,15 +177,10 @@ class TransformersLLM:
         return ids
 
     def _render(self, messages: Sequence[Message], reply: bool) -> str:
-        turns = [{"role": turn.role, "content": self._plain(turn.content)} for turn in messages]
-        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=reply))
+        return rendered(self._tokenizer, messages, self._special, reply)
 
     def _plain(self, text: str) -> str:
-        """`text` with the model's control tokens broken up, so that a document can't end its turn."""
-        for token in self._special:
-            if token in text:
-                text = text.replace(token, f"{token[0]} {token[1:]}")
-        return text
+        return plain(text, self._special)
 
     def _one_token(self, choice: str) -> int:
         ids = self._tokenizer(choice, add_special_tokens=False)["input_ids"]
@@ -211,6 +211,25 @@ class TransformersLLM:
                 self._prefixes.popitem(last=False)
         self._prefixes.move_to_end(prefix)
         return self._prefixes[prefix]
+
+
+def control_tokens(tokenizer: Any) -> list[str]:
+    """What a tokenizer reads as one of its model's control tokens."""
+    return sorted(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+
+
+def plain(text: str, control: Sequence[str]) -> str:
+    """`text` with the model's control tokens broken up, so that a document can't end its turn."""
+    for token in control:
+        if token in text:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
+def rendered(tokenizer: Any, messages: Sequence[Message], control: Sequence[str], reply: bool = True) -> str:
+    """A conversation as the model reads it; with `reply`, up to where its reply begins."""
+    turns = [{"role": turn.role, "content": plain(turn.content, control)} for turn in messages]
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=reply))
 
 
 def _length(request: Request) -> int:
