@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from latent_memory.invariant import BatchInvariant
 from latent_memory.reader import REMEMBERED, Latents, Read, Thought, mixed
 from latent_memory.words import NO_WORD
 from tiers.errors import ModelError
+from tiers.llm.invariant import BatchInvariant
 
 if TYPE_CHECKING:
     from latent_memory.reader import Look, Reader

@@ -123,7 +123,8 @@ class OpenAIServer:
 
     def _payload(self, request: Request) -> dict[str, Any]:
         messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-        payload: dict[str, Any] = {"model": self._model, "messages": messages, "temperature": 0, "seed": 0}
+        payload: dict[str, Any] = {"model": self._model, "messages": messages}
+        payload |= {"temperature": request.temperature, "seed": request.seed}
         payload["max_tokens"] = 1 if request.choices else request.max_tokens
         if request.choices:
             payload |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}

@@ -30,7 +30,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a model. Greedy decoding; a seed is of no use, since nothing is sampled.
+    """What is asked of a model. Decoding is greedy unless a temperature is given.
 
     Attributes:
         messages: The conversation so far.
@@ -41,6 +41,9 @@ class Request:
         prefill: The beginning of the assistant's reply, given rather than generated.
         reply: When given, nothing is generated: the result holds the log-probability of each token of this text, as
             the beginning of the reply.
+        temperature: Above 0 each token is drawn from the probabilities of the logits over the temperature.
+        seed: Which of the possible samples; the same request gives the same one, whatever is asked beside it. A server
+            is asked to do so.
     """
 
     messages: tuple[Message, ...]
@@ -49,6 +52,8 @@ class Request:
     schema: dict[str, Any] | None = None
     prefill: str = ""
     reply: str = ""
+    temperature: float = 0.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,18 @@ reading 500 and 190 tokens/s, whatever the batch; writing 12 and 5 tokens/s alon
 So requests with choices or a reply go one by one, and their result depends on nothing but themselves; generation
 goes in batches. The turns before the last one, which a stage's requests mostly share, are read once.
 
-Greedy decoding in one thread gives the same bytes on the same kind of machine. A JSON schema isn't enforced here;
-the stage that asked validates what comes back in any case.
+Decoding in one thread gives the same bytes on the same kind of machine. What is sampled is also the same in any batch,
+to the last bit, which takes longer; so greedy requests, whose batches are cached whole, do without. A JSON schema isn't
+enforced here; the stage that asked validates what comes back in any case.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,9 @@ from tiers.llm.protocol import Finish, Message, Request, Result
 
 BATCH = 8
 """Requests that are generated together."""
+
+_ROWS = 64
+"""Rows of the products of samples; see `invariant`."""
 
 _PREFIXES = 4
 """Shared beginnings of prompts whose keys and values are kept."""
@@ -70,7 +76,10 @@ class TransformersLLM:
         single = [[i] for i, request in enumerate(requests) if request.choices or request.reply]
         rest = [i for i, request in enumerate(requests) if not (request.choices or request.reply)]
         rest.sort(key=lambda i: (requests[i].max_tokens, _length(requests[i]), i))
-        return single + [rest[at : at + BATCH] for at in range(0, len(rest), BATCH)]
+        for sampled in (False, True):
+            some = [i for i in rest if (requests[i].temperature > 0) is sampled]
+            single += [some[at : at + BATCH] for at in range(0, len(some), BATCH)]
+        return single
 
     def answers(self, groups: Sequence[Sequence[Request]]) -> Iterator[tuple[int, list[Result]]]:
         """Answers each group in turn."""
@@ -122,7 +131,7 @@ class TransformersLLM:
         return Result("", Finish.STOP, tuple(logprobs), prompt_tokens=len(ids) + len(reply))
 
     def _generate(self, group: Sequence[Request]) -> list[Result]:
-        """Greedy decoding of one batch, padded on the left."""
+        """Decodes one batch, padded on the left."""
         results: dict[int, Result] = {}
         encoded: dict[int, list[int]] = {}
         for i, request in enumerate(group):
@@ -131,24 +140,30 @@ class TransformersLLM:
             except LLMError as error:
                 results[i] = Result(text="", finish=Finish.ERROR, error=str(error))
         if encoded:
-            rows = self._decode(list(encoded.values()), max(group[i].max_tokens for i in encoded))
+            rows = self._decode(list(encoded.values()), [group[i] for i in encoded])
             for (i, ids), new in zip(encoded.items(), rows, strict=True):
                 results[i] = self._result(group[i], len(ids), new)
         return [results[i] for i in range(len(group))]
 
-    def _decode(self, prompts: list[list[int]], most: int) -> list[list[int]]:
-        """The new tokens of each prompt, at most `most`, without what follows an end token."""
+    def _decode(self, prompts: list[list[int]], asked: Sequence[Request]) -> list[list[int]]:
+        """The new tokens of each prompt, as many as the request with the largest `max_tokens` allows."""
         import torch
         from transformers import GenerationConfig
+
+        from tiers.llm.invariant import BatchInvariant
 
         longest, pad = max(map(len, prompts)), self._tokenizer.pad_token_id
         ids_BT = torch.tensor([[pad] * (longest - len(ids)) + ids for ids in prompts])
         mask_BT = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
         # a published generation_config may hold penalties and temperatures, which aren't ours
+        most = max(request.max_tokens for request in asked)
         config = GenerationConfig(max_new_tokens=most, do_sample=False, eos_token_id=self._ends, pad_token_id=pad)
         self._model.generation_config = config
-        with torch.inference_mode():
-            out_BT = self._model.generate(input_ids=ids_BT, attention_mask=mask_BT)
+        sampled = any(request.temperature > 0 for request in asked)
+        with torch.inference_mode(), BatchInvariant(_ROWS) if sampled else nullcontext():
+            out_BT = self._model.generate(
+                input_ids=ids_BT, attention_mask=mask_BT, logits_processor=[_noise(prompts, asked)] if sampled else []
+            )
         return [row[longest:] for row in out_BT.tolist()]
 
     def _result(self, request: Request, prompt_tokens: int, new: list[int]) -> Result:
@@ -211,6 +226,27 @@ class TransformersLLM:
                 self._prefixes.popitem(last=False)
         self._prefixes.move_to_end(prefix)
         return self._prefixes[prefix]
+
+
+def _noise(prompts: Sequence[Sequence[int]], requests: Sequence[Request]) -> Any:
+    """What makes the likeliest token a sample: Gumbel noise on the logits (Maddison et al. 2014, arXiv:1411.0030).
+
+    Each row has a generator of its own, whose state follows from its request alone.
+    """
+    import torch
+
+    keys = [repr((list(ids), request.seed)).encode() for ids, request in zip(prompts, requests, strict=True)]
+    seeds = [int.from_bytes(hashlib.sha256(key).digest()[:7]) for key in keys]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def add(ids_BT: Any, logits_BV: Any) -> Any:
+        for row, (request, generator) in enumerate(zip(requests, generators, strict=True)):
+            if request.temperature > 0:
+                drawn_V = torch.empty(logits_BV.shape[1]).exponential_(generator=generator)
+                logits_BV[row] = logits_BV[row].float() / request.temperature - drawn_V.log()
+        return logits_BV
+
+    return add
 
 
 def _length(request: Request) -> int:

@@ -40,7 +40,16 @@ class Served:
         choices = LISTED if payload.get("logprobs") else ()
         with self.model_lock:
             (result,) = self.llm.complete(
-                [Request(messages, max_tokens=payload["max_tokens"], prefill=prefill, choices=choices)]
+                [
+                    Request(
+                        messages,
+                        max_tokens=payload["max_tokens"],
+                        prefill=prefill,
+                        choices=choices,
+                        temperature=payload["temperature"],
+                        seed=payload["seed"],
+                    )
+                ]
             )
         choice: dict[str, Any] = {"message": {"content": result.text}, "finish_reason": str(result.finish)}
         if choices:
@@ -121,12 +130,12 @@ def test_a_server_gives_what_the_model_behind_it_gives(served: Served, local: Tr
 def test_what_a_server_is_sent(served: Served) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     client(served, key="secret").complete([ask("a", schema=schema)])
-    client(served).complete([ask("b", choices=("1",))])
-    first, second = served.seen
-    assert first["temperature"] == 0
+    client(served).complete([ask("b", choices=("1",)), ask("c", temperature=0.7, seed=3)])
+    first, second, third = sorted(served.seen, key=lambda payload: payload["messages"][0]["content"])
+    assert (first["temperature"], third["temperature"], third["seed"]) == (0, 0.7, 3)
     assert first["response_format"]["json_schema"]["schema"] == schema
     assert (second["max_tokens"], second["logprobs"], second["top_logprobs"]) == (1, True, 20)
-    assert served.keys == ["Bearer secret", None]
+    assert served.keys == ["Bearer secret", None, None]
 
 
 @pytest.mark.parametrize("failures", [[429], [500, 503], ["reset"], [429, "reset", 502]])

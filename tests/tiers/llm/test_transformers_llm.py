@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -157,3 +158,26 @@ def test_a_given_reply_gets_the_log_probability_of_each_token(tiny: Transformers
     assert result.logprobs == pytest.approx(expected, abs=0.1)
     assert result.prompt_tokens == len(ids)
     assert tiny.complete([Request(turn, reply="x"), Request(turn, reply=reply)])[1] == result
+
+
+def test_a_sample_depends_on_its_prompt_temperature_and_seed_alone(tiny: TransformersLLM) -> None:
+    turn = (Message("user", "Say something."),)
+    samples = [Request(turn, max_tokens=12, temperature=0.8, seed=seed) for seed in range(6)]
+    others = [Request((Message("user", "x" * 7 * n),), max_tokens=16, temperature=1.5) for n in range(1, 8)]
+    together = tiny.complete([*others, *samples, writing("greedy")])[len(others) : -1]
+    assert together == [tiny.complete([request])[0] for request in reversed(samples)][::-1]
+    assert len({result.text for result in together}) > 3
+    (greedy,) = tiny.complete([Request(turn, max_tokens=12)])
+    (cold,) = tiny.complete([Request(turn, max_tokens=12, temperature=1e-4, seed=9)])
+    assert cold.text == greedy.text
+
+
+def test_samples_come_as_often_as_the_model_says(tiny: TransformersLLM) -> None:
+    letters = tuple(chr(code) for code in range(33, 127))
+    turn = (Message("user", "Which?"),)
+    (rated,) = tiny.complete([Request(turn, choices=letters)])
+    drawn = tiny.complete([Request(turn, max_tokens=1, temperature=1.0, seed=seed) for seed in range(400)])
+    likeliest = sorted(zip(rated.logprobs, letters, strict=True), reverse=True)[:10]
+    expected = sum(math.exp(logprob) for logprob, _ in likeliest)
+    seen = sum(result.text in {letter for _, letter in likeliest} for result in drawn) / len(drawn)
+    assert seen == pytest.approx(expected, abs=4 * (expected * (1 - expected) / len(drawn)) ** 0.5)
