@@ -143,7 +143,8 @@ def _run_tasks(
 
 
 def _check_budget(plan: Plan, step: Step, failed: int, manifest: dict[str, Any]) -> None:
-    rows_in = manifest["stages"][0]["rows_in"] if manifest["stages"] else 0
+    stages = manifest["stages"]
+    rows_in = stages[0]["rows_in"] + sum(stage["made"] for stage in stages) if stages else 0
     if failed > plan.max_failed * rows_in:
         raise StageError(
             f"{failed} of {rows_in} rows failed",

@@ -2,7 +2,8 @@
 
 Of every row that enters a step, exactly one holds: it is in the step's data, or the step's ledger says `dropped` or
 `quarantined`, with the stage, the reason and the figure. Where a stage makes several rows of one, the ledger says
-`made` for each new row, and the maker counts as kept. `noted` says what was changed in a row that was kept.
+`made` for each new row, and the maker counts as kept; where it keeps what it read and adds rows, the new ones may be
+dropped or quarantined too, and are counted as `made`. `noted` says what was changed in a row that was kept.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def ledger_rows(stage: Stage | str, outcome: Outcome, fans_out: bool = False) ->
         _lines(name, Fate.NOTED, outcome.noted),
     ]
     if fans_out:
-        parts.append(_births(name, outcome.kept))
+        makers = [parents[-1] for parents in outcome.kept["parents"].to_pylist()]
+        parts.append(_births(name, outcome.kept["id"], makers))
+    parts.append(_births(name, outcome.made["id"], outcome.made["parent"].to_pylist()))
     return pa.concat_tables(parts)
 
 
@@ -59,18 +62,18 @@ def _lines(stage: str, fate: Fate, rows: pa.Table) -> pa.Table:
     return pa.table([rows["id"], stages, fates, rows["reason"], rows["detail"]], LEDGER.names).cast(LEDGER)
 
 
-def _births(stage: str, kept: pa.Table) -> pa.Table:
-    makers = [parents[-1] for parents in kept["parents"].to_pylist()]
-    rows = pa.table({"id": kept["id"], "reason": ["made from"] * len(makers), "detail": pa.array(makers, pa.string())})
+def _births(stage: str, ids: pa.ChunkedArray, makers: list[str]) -> pa.Table:
+    rows = pa.table({"id": ids, "reason": ["made from"] * len(makers), "detail": pa.array(makers, pa.string())})
     return _lines(stage, Fate.MADE, rows)
 
 
 def count_outcome(stage: Stage | str, rows_in: int, outcome: Outcome, fans_out: bool = False) -> dict[str, Any]:
-    """The counts of one stage on one table: rows in, kept, out, and dropped and failed by reason."""
+    """The counts of one stage on one table: rows in, added, kept and out, and dropped and failed by reason."""
     gone = outcome.dropped.num_rows + outcome.failed.num_rows
     return {
         "stage": stage if isinstance(stage, str) else stage.name,
         "rows_in": rows_in,
+        "made": outcome.made.num_rows,
         "kept": rows_in - gone if fans_out else outcome.kept.num_rows,
         "rows_out": outcome.kept.num_rows,
         "dropped": _by_reason(outcome.dropped),
@@ -85,7 +88,7 @@ def _by_reason(rows: pa.Table) -> dict[str, int]:
 
 def add_counts(total: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
     """Adds the counts of one stage on another table to `total`."""
-    for key in ("rows_in", "kept", "rows_out"):
+    for key in ("rows_in", "made", "kept", "rows_out"):
         total[key] += counts[key]
     for key in ("dropped", "failed", "noted"):
         for reason, number in counts[key].items():
@@ -97,8 +100,9 @@ def imbalances(stages: list[dict[str, Any]]) -> Iterator[str]:
     """What does not add up in the counts of a step's stages, in words."""
     for counts in stages:
         accounted = counts["kept"] + sum(counts["dropped"].values()) + sum(counts["failed"].values())
-        if accounted != counts["rows_in"]:
-            yield f"{counts['stage']}: {counts['rows_in']} rows in, {accounted} accounted for"
+        if accounted != counts["rows_in"] + counts["made"]:
+            made = f" and {counts['made']} made" if counts["made"] else ""
+            yield f"{counts['stage']}: {counts['rows_in']} rows in{made}, {accounted} accounted for"
     for first, second in pairwise(stages):
         if first["rows_out"] != second["rows_in"]:
             yield f"{first['stage']} gave {first['rows_out']} rows, {second['stage']} read {second['rows_in']}"

@@ -15,6 +15,7 @@ import tiers.l3_edited
 import tiers.l4_verified
 from pipelines.build_memory import BuildMemory
 from tiers.errors import RecipeError
+from tiers.l1_filtered.near_duplicates import NearDuplicates
 from tiers.l1_filtered.url_filter import UrlFilter
 from tiers.stage import Stage
 
@@ -24,7 +25,8 @@ STAGES: dict[str, tuple[type[Stage], ...]] = {
     "L0": (*tiers.l0_raw.STAGES, UrlFilter),
     "L1": tiers.l1_filtered.STAGES,
     "L2": tiers.l2_scored.STAGES,
-    "L3": tiers.l3_edited.STAGES,
+    # What models write of different documents may be alike.
+    "L3": (*tiers.l3_edited.STAGES, NearDuplicates),
     "L4": tiers.l4_verified.STAGES,
 }
 

@@ -30,6 +30,7 @@ from pipelines.release_card import render_card
 from pipelines.status import run_status
 from tiers.document import SCHEMA_VERSION, check_schema
 from tiers.errors import ArtifactError, RecipeError, SchemaError
+from tiers.l3_edited.synthesis.products import FAMILY
 
 PART_BYTES = 256 << 20
 """Consecutive shards go into one Parquet file until they hold so many bytes of text."""
@@ -65,11 +66,13 @@ class Contents:
     rows: int = 0
     licenses: Counter[str | None] = field(default_factory=Counter)
     languages: Counter[str | None] = field(default_factory=Counter)
+    families: Counter[str | None] = field(default_factory=Counter)
 
     def add(self, table: pa.Table) -> None:
         """Counts the rows of `table`."""
         self.rows += table.num_rows
-        for counter, column in ((self.licenses, "license"), (self.languages, "lang")):
+        columns = ((self.licenses, "license"), (self.languages, "lang"), (self.families, FAMILY.name))
+        for counter, column in ((counter, name) for counter, name in columns if name in table.column_names):
             for count in pc.value_counts(table[column].combine_chunks()).to_pylist():
                 counter[count["values"]] += count["counts"]
 

@@ -15,6 +15,7 @@ import yaml
 from pipelines.artifact import Written
 from pipelines.recipe import STAGES
 from pipelines.terms import TIER_MEANINGS, seconds, share, size_of, tier_label
+from tiers.l3_edited.synthesis.products import FAMILY
 
 if TYPE_CHECKING:
     from pipelines.release import Contents
@@ -74,6 +75,7 @@ def render_card(
         _columns(lineage, contents),
         _counts("Licences", "licence", contents.licenses, contents.rows),
         _counts("Languages", "language", contents.languages, contents.rows),
+        *([_synthetic(contents)] if FAMILY.name in contents.schema.names else []),
         _steps(lineage),
         _inputs(lineage),
         _cost(tiers),
@@ -158,7 +160,10 @@ def _funnel(tiers: Sequence[Mapping[str, Any]]) -> str:
     heads = ("tier", "rows in", "dropped", "quarantined", "rows out", "tokens out")
     table = "## From the inputs to here\n\n" + _table(heads, rows)
     makes = any(
-        stage["rows_out"] != stage["kept"] for found in tiers for step in found["steps"] for stage in step["stages"]
+        stage["made"] or stage["rows_out"] != stage["kept"]
+        for found in tiers
+        for step in found["steps"]
+        for stage in step["stages"]
     )
     return f"{table}\n\nWhere a stage makes several rows of one, more rows come out than went in." if makes else table
 
@@ -213,12 +218,22 @@ def _counts(heading: str, noun: str, counter: Counter[str | None], whole: int) -
     return f"## {heading}\n\n{said}; `unknown` where nothing does.\n\n" + _table((noun, "rows", "share"), rows)
 
 
+def _synthetic(contents: Contents) -> str:
+    rows = [
+        (f"written by a model: {_code(name)}" if name else "documents", f"{number:,}", share(number, contents.rows))
+        for name, number in sorted(contents.families.items(), key=lambda item: (item[0] or "", item[1]))
+    ]
+    said = f"The column `{FAMILY.name}` tells what a language model wrote, and what of; it is null for documents."
+    return f"## Documents and synthetic rows\n\n{said}\n\n" + _table(("rows", "number", "share"), rows)
+
+
 def _steps(lineage: Mapping[str, Any]) -> str:
     rows = [
         (
             _code(step["step"]),
             _code(stage["stage"]),
             f"{stage['rows_in']:,}",
+            f"{stage['made']:,}",
             f"{sum(stage['dropped'].values()):,}",
             f"{sum(stage['failed'].values()):,}",
             f"{stage['rows_out']:,}",
@@ -232,7 +247,7 @@ def _steps(lineage: Mapping[str, Any]) -> str:
         [
             "## Lineage",
             f"Recipe `{lineage['recipe']}`. Every parameter of every stage is in `lineage.json`.",
-            _table(("step", "stage", "rows in", "dropped", "quarantined", "rows out"), rows),
+            _table(("step", "stage", "rows in", "made", "dropped", "quarantined", "rows out"), rows),
             "Equal fingerprints mean equal inputs, stages and parameters, and so equal rows:",
             _table(("tier", "fingerprint"), prints),
         ]

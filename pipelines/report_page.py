@@ -280,14 +280,14 @@ def _row(example: Example) -> str:
 
 
 def _account(tiers: Sequence[TierReport]) -> str:
-    heads = ("stage", "rows in", "kept", "dropped", "quarantined", "rows out")
+    heads = ("stage", "rows in", "made", "kept", "dropped", "quarantined", "rows out")
     parts = ['<h2 id="account">Every stage, row by row</h2>']
-    parts.append("<p class=soft>Rows in = kept + dropped + quarantined, in every line.</p>")
+    parts.append("<p class=soft>Rows in + made = kept + dropped + quarantined, in every line.</p>")
     for tier in tiers:
         rows = []
         for stage in (stage for step in tier.status["steps"] for stage in step["stages"]):
             gone = [sum(stage[key].values()) for key in ("dropped", "failed")]
-            figures = (stage["rows_in"], stage["kept"], *gone, stage["rows_out"])
+            figures = (stage["rows_in"], stage["made"], stage["kept"], *gone, stage["rows_out"])
             rows.append((stage["stage"], *(f"{number:,}" for number in figures)))
         parts.append(f"<h3>{_name(tier.status)}</h3>{_table(heads, rows)}")
     return "\n".join(parts)

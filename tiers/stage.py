@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,9 @@ FATES = pa.schema(
 )
 
 
+MADE = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("parent", pa.string(), nullable=False)])
+"""Rows that a stage made, and what it made each of them from."""
+
 LISTED = pa.schema([pa.field("row", pa.int64(), nullable=False), *FATES])
 """A decision to drop single rows."""
 
@@ -53,6 +57,12 @@ def alarms_of(decision: pa.Table) -> list[str]:
     """What people should look at in a decision, in words."""
     alarms: list[str] = json.loads((decision.schema.metadata or {}).get(_ALARMS, b"[]"))
     return alarms
+
+
+def made(rows: Iterable[tuple[str, str]] = ()) -> pa.Table:
+    """A table of (id, parent)."""
+    columns = list(zip(*rows, strict=True)) or [(), ()]
+    return pa.table([pa.array(column, pa.string()) for column in columns], schema=MADE)
 
 
 def fates(rows: Iterable[tuple[str, str, str]] = ()) -> pa.Table:
@@ -92,8 +102,9 @@ class Usage:
 class Outcome:
     """What a stage made of a table.
 
-    Every row that came in is in exactly one of `kept`, `dropped` and `failed`; a stage that fans out names the
-    rows that it made in `kept` and their makers in each row's `parents`.
+    Every row that came in is in exactly one of `kept`, `dropped` and `failed`. A stage that fans out has new rows in
+    `kept`, whose makers are the last of their `parents`. One that adds rows has those that it read and those that it
+    made in any of the three, each of the latter in `made` as well.
 
     Attributes:
         kept: The rows that go on, with the stage's columns added.
@@ -102,6 +113,7 @@ class Outcome:
         failed: (id, reason, detail) of the rows that the stage could not process; they go to quarantine.
         noted: (id, reason, detail) about kept rows: what was changed in them, or why something was not.
         usage: What language models were asked for.
+        made: (id, parent) of the rows that a stage which adds rows made, whatever became of them.
     """
 
     kept: pa.Table
@@ -109,6 +121,7 @@ class Outcome:
     failed: pa.Table = field(default_factory=fates)
     noted: pa.Table = field(default_factory=fates)
     usage: Usage = Usage()
+    made: pa.Table = field(default_factory=made)
 
 
 @dataclass(frozen=True)
@@ -314,7 +327,9 @@ def check_outcome(stage: Stage, table: pa.Table, outcome: Outcome) -> None:
         StageError: naming the stage and both counts.
     """
     gone = outcome.dropped.num_rows + outcome.failed.num_rows
-    if stage.fans_out:
+    if outcome.made.num_rows:
+        _check_made(stage, table, outcome)
+    elif stage.fans_out:
         gone_ids = set(outcome.dropped["id"].to_pylist()) | set(outcome.failed["id"].to_pylist())
         makers = set(pc.unique(pc.list_flatten(outcome.kept["parents"])).to_pylist())
         lost = set(table["id"].to_pylist()) - gone_ids - makers
@@ -330,6 +345,18 @@ def check_outcome(stage: Stage, table: pa.Table, outcome: Outcome) -> None:
     missing = [f.name for f in stage.gives if f.name not in outcome.kept.column_names]
     if missing:
         raise StageError("promised columns are missing", where=stage.name, got=missing, expected=[])
+
+
+def _check_made(stage: Stage, table: pa.Table, outcome: Outcome) -> None:
+    """Refuses an outcome in which a row that came in or was made isn't once, or was made of none that came in."""
+    came, made_ids = table["id"].to_pylist(), outcome.made["id"].to_pylist()
+    ended = [row_id for part in (outcome.kept, outcome.dropped, outcome.failed) for row_id in part["id"].to_pylist()]
+    odd = sorted((Counter([*came, *made_ids]) - Counter(ended)) + (Counter(ended) - Counter([*came, *made_ids])))
+    if odd:
+        raise StageError("rows were lost or invented", where=stage.name, got=odd[:5], expected=[])
+    orphans = sorted(set(outcome.made["parent"].to_pylist()) - set(came))
+    if orphans:
+        raise StageError("rows were made of others than came in", where=stage.name, got=orphans[:5], expected=[])
 
 
 def stage_summary(stages: Sequence[Stage]) -> list[Mapping[str, Any]]:

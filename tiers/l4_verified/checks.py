@@ -12,9 +12,6 @@ is the claim's, and no row is dropped for it.
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +20,7 @@ from typing import ClassVar
 import pyarrow as pa
 from pydantic import Field
 
+from tiers.answer_words import answer_f1, contains
 from tiers.document import add_column
 from tiers.l4_verified.claims import ANSWER, QUESTION, QUOTE, in_context
 from tiers.l4_verified.evidence import CONTEXT
@@ -138,28 +136,6 @@ def quote_found(quote: str, passage: str) -> bool:
     """Whether `quote` occurs in `passage` word for word; runs of white space are alike."""
     wanted = " ".join(quote.split())
     return bool(wanted) and wanted in " ".join(passage.split())
-
-
-_TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
-
-
-def answer_words(text: str) -> list[str]:
-    """The words that answers are compared by: NFKC, small letters, no punctuation, no English article."""
-    normal = unicodedata.normalize("NFKC", text).casefold()
-    return [word for word in _TOKEN.findall(normal) if word not in ("a", "an", "the")]
-
-
-def answer_f1(one: str, other: str) -> float:
-    """The harmonic mean of the shares of each answer's words that are in the other; 0 to 1."""
-    left, right = Counter(answer_words(one)), Counter(answer_words(other))
-    common = (left & right).total()
-    return 2 * common / (left.total() + right.total()) if common else 0.0
-
-
-def contains(text: str, answer: str) -> bool:
-    """Whether the words of `answer` follow each other somewhere in `text`; an answer without words is nowhere."""
-    words = f" {' '.join(answer_words(answer))} "
-    return words.strip() != "" and words in f" {' '.join(answer_words(text))} "
 
 
 _TASK = (

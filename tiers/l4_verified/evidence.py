@@ -5,7 +5,8 @@ about 48–64 subword tokens, which is where reconstruction from one vector stil
 "Cramming 1568 Tokens into a Single Vector", arXiv 2502.13063, bound what a vector can carry). Its offsets make it
 checkable: `document.text[start:end] == passage`, always, so a citation can be followed to the character.
 
-What isn't prose (fenced code, symbols, fragments) doesn't become evidence; it stays in the document's own tier.
+What isn't prose (fenced code, symbols, fragments) doesn't become evidence, nor does what a model wrote (`synthesise`),
+which no source could be cited for; both stay in the document's own tier.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from tiers.document import DOCUMENT, add_column, child_id
+from tiers.l3_edited.synthesis.products import FAMILY
 from tiers.stage import Context, Outcome, Stage, fates
 
 START = pa.field("evidence.start", pa.int64(), nullable=False)
@@ -33,6 +35,7 @@ class NoEvidence(StrEnum):
     """Why a document gives no evidence."""
 
     NO_EVIDENCE = "no_evidence"
+    SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Evidence(Stage):
     """
 
     name: ClassVar[str] = "evidence"
+    version: ClassVar[int] = 2
     fans_out: ClassVar[bool] = True
     gives: ClassVar[tuple[pa.Field, ...]] = (START, END, NUMBER, COUNT, CONTEXT)
 
@@ -80,7 +84,11 @@ class Evidence(Stage):
         makers: list[int] = []
         dropped: list[tuple[str, str, str]] = []
         columns = (table[name].to_pylist() for name in ("id", "text", "title"))
-        for index, (row_id, text, title) in enumerate(zip(*columns, strict=True)):
+        families = table[FAMILY.name].to_pylist() if FAMILY.name in table.column_names else [None] * table.num_rows
+        for index, (row_id, text, title, family) in enumerate(zip(*columns, families, strict=True)):
+            if family is not None:
+                dropped.append((row_id, NoEvidence.SYNTHETIC, family))
+                continue
             found = list(passages(text, self.max_chars))
             good = [p for p in found if self._is_evidence(text[p.start : p.end])][: self.max_passages]
             if not good:

@@ -1,0 +1,1 @@
+"""Synthesis: what language models write from documents, and the gates that it passes."""
