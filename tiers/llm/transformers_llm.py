@@ -17,8 +17,10 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from jinja2 import TemplateError
 
@@ -53,8 +55,8 @@ class TransformersLLM:
     """
 
     def __init__(self, name: str, models: Path, threads: int = 1) -> None:
-        self._model, self._tokenizer = load_causal_lm(name, models, threads)
-        self._model.requires_grad_(False)
+        self._weights = _shared(name, models, threads)
+        self._model, self._tokenizer = self._weights.model, self._weights.tokenizer
         self._name = f"transformers/{model_hash(model_folder(name, models))}/bfloat16/batch-{BATCH}"
         self._limit = int(getattr(self._model.config, "max_position_embeddings", 1 << 30))
         tokens = self._tokenizer.added_tokens_decoder.values()
@@ -226,6 +228,26 @@ class TransformersLLM:
                 self._prefixes.popitem(last=False)
         self._prefixes.move_to_end(prefix)
         return self._prefixes[prefix]
+
+
+@dataclass(eq=False)
+class _Weights:
+    """A model and its tokenizer, which whoever works with them in this process shares; nobody changes them."""
+
+    model: Any
+    tokenizer: Any
+
+
+_LOADED: WeakValueDictionary[tuple[str, Path, int], _Weights] = WeakValueDictionary()
+
+
+def _shared(name: str, models: Path, threads: int) -> _Weights:
+    """The weights of a model, loaded where nobody has them."""
+    weights = _LOADED.get((name, models, threads))
+    if weights is None:
+        weights = _LOADED[name, models, threads] = _Weights(*load_causal_lm(name, models, threads))
+        weights.model.requires_grad_(False)
+    return weights
 
 
 def _noise(prompts: Sequence[Sequence[int]], requests: Sequence[Request]) -> Any:

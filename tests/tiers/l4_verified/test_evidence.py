@@ -162,3 +162,12 @@ def test_no_visible_character_of_a_paragraph_is_lost(text: str):
     text += " end."
     found = "".join(text[p.start : p.end] for p in passages(text, 30))
     assert "".join(found.split()) == "".join(text.split())
+
+
+def test_what_a_model_wrote_is_no_evidence():
+    table = documents([{"text": PAGE, "source": "s"}, {"text": PAGE, "source": "t"}])
+    table = table.append_column("synthesis.family", pa.array([None, "rewrite"], pa.string()))
+    outcome = Evidence().prepare(Context(models=Path()))(table)
+    check_outcome(Evidence(), table, outcome)
+    assert {parents[-1] for parents in outcome.kept["parents"].to_pylist()} == {document_id("s")}
+    assert outcome.dropped.to_pylist() == [{"id": document_id("t"), "reason": "synthetic", "detail": "rewrite"}]

@@ -120,6 +120,12 @@ def test_the_name_tells_the_weights_and_not_the_place(tiny_model: Path, tiny: Tr
     assert TransformersLLM(str(copy), tmp_path).name == tiny.name
 
 
+def test_whoever_works_with_a_model_shares_its_weights(tiny_model: Path, tiny: TransformersLLM) -> None:
+    other = TransformersLLM(str(tiny_model), tiny_model.parent)
+    assert other._model is tiny._model
+    assert other.complete([writing("a")]) == tiny.complete([writing("a")])
+
+
 def test_a_model_that_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"tierline models pull qwen2\.5-coder-0\.5b"):
         open_llm("qwen2.5-coder-0.5b", tmp_path)

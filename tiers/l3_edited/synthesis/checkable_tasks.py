@@ -16,15 +16,12 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from tiers.document import child_id
 from tiers.l3_edited.synthesis.answers import Kind, agree, final_answer, solve
 from tiers.l3_edited.synthesis.gates import CallFailed
 from tiers.l3_edited.synthesis.maths_answers import MathsAnswers
-from tiers.l3_edited.synthesis.products import COLUMNS, VARIANT, Draft, answerable, outcome
+from tiers.l3_edited.synthesis.products import COLUMNS, TASK, VARIANT, Draft, answerable, outcome, product_id
 from tiers.llm import LLM, Finish, Result, open_llm
 from tiers.stage import Context, Outcome, Stage, Usage
-
-FAMILY_NAME = "task"
 
 
 class TaskDropped(StrEnum):
@@ -87,13 +84,13 @@ class CheckableTasks(Stage):
             solutions = results[at * self.rollouts : (at + 1) * self.rollouts]
             drafts.append(
                 self._task(
-                    Draft(child_id(product["id"], FAMILY_NAME, 0), row, product[VARIANT.name]),
+                    Draft(product_id(product["id"], TASK, 0, llm, seed=self.seed), row, product[VARIANT.name]),
                     content,
                     solutions,
                     maths,
                 )
             )
-        return outcome(table, FAMILY_NAME, drafts, Usage.of(results))
+        return outcome(table, TASK, drafts, Usage.of(results))
 
     def _task(self, draft: Draft, content: dict[str, Any], solutions: Sequence[Result], maths: MathsAnswers) -> Draft:
         counted = [solution for solution in solutions if solution.finish is not Finish.ERROR]

@@ -20,6 +20,7 @@ from tiers.l3_edited.synthesis.maths_answers import MathsAnswers
 from tiers.l3_edited.synthesis.products import Draft
 from tiers.l3_edited.synthesis.replies import invalid, read_object
 from tiers.llm.protocol import Finish, Result
+from tiers.reference import Reference
 
 MAX_REPEATED = 0.2
 """The largest share of a product's runs of words that stand earlier in it."""
@@ -69,10 +70,14 @@ def read(draft: Draft, result: Result, family: Family, prefill: str) -> None:
 def rendered(content: dict[str, Any], family: Family) -> str:
     """The running text of a product."""
     fields = {
-        key: "\n\n".join(family.item.format(**each) for each in value) if isinstance(value, list) else value
+        key: "\n\n".join(_item(each, family.item) for each in value) if isinstance(value, list) else value
         for key, value in content.items()
     }
     return family.text.format(**fields)
+
+
+def _item(item: Any, template: str) -> str:
+    return template.format(**item) if isinstance(item, dict) else str(item)
 
 
 def length(draft: Draft, words: tuple[int, int]) -> str | None:
@@ -84,8 +89,10 @@ def length(draft: Draft, words: tuple[int, int]) -> str | None:
 
 
 def repetitive(draft: Draft) -> str | None:
-    """The text doesn't say the same over and over."""
-    return _above(grounding.repeated(draft.text), MAX_REPEATED, "runs of words repeated")
+    """No part of it says the same over and over; a solution may repeat the question."""
+    found = [grounding.repeated(part) for part in _parts(draft.content)]
+    whole = Share(sum(each.part for each in found), sum(each.whole for each in found))
+    return _above(whole, MAX_REPEATED, "runs of words repeated")
 
 
 def new_numbers(draft: Draft, source: str, most: float) -> str | None:
@@ -121,6 +128,11 @@ def near_duplicate(draft: Draft, before: Iterable[tuple[str, Hashes]]) -> str | 
     return None
 
 
+def index_of(benchmarks: dict[str, Reference]) -> BenchmarkIndex | None:
+    """Benchmarks as `decontaminate` looks for them, if there are any."""
+    return BenchmarkIndex(benchmarks, (), n=13, min_words=8, max_items=100) if benchmarks else None
+
+
 def contaminated(texts: Sequence[str], index: BenchmarkIndex | None) -> list[str | None]:
     """For each text the longest run of words that a benchmark has too."""
     found = index.search([composed(text) for text in texts]) if index else {}
@@ -149,10 +161,20 @@ def answer_not_in_solution(draft: Draft, domain: Domain, maths: MathsAnswers) ->
 
 def prose(content: dict[str, Any]) -> str:
     """All that a product says, without labels and without what it was shown."""
+    return "\n".join(_parts(content))
+
+
+def _parts(content: dict[str, Any]) -> list[str]:
+    """What each field of a product says; a list as one part."""
     said = [value for key, value in content.items() if key not in ("context", "compared_as")]
-    parts = [value for value in said if isinstance(value, str)]
-    items = [item for value in said if isinstance(value, list) for item in value]
-    return "\n".join([*parts, *(item.get("text") or item.get("statement") or "" for item in items)])
+    return ["\n".join(map(_statement, value)) if isinstance(value, list) else str(value) for value in said]
+
+
+def _statement(item: Any) -> str:
+    """What an element of a list says, without its label."""
+    if not isinstance(item, dict):
+        return str(item)
+    return " ".join(str(value) for key, value in item.items() if key not in ("speaker", "kind"))
 
 
 def _above(found: Share, most: float, what: str) -> str | None:

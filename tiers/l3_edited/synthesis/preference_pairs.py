@@ -19,18 +19,18 @@ import pyarrow as pa
 import xxhash
 from pydantic import Field
 
-from tiers.document import child_id
+from tiers.l1_filtered.contamination import BenchmarkIndex
 from tiers.l2_scored.annotate import judged
 from tiers.l2_scored.rubric import AnswerRubric
+from tiers.l3_edited.synthesis import gates
 from tiers.l3_edited.synthesis.answers import agree, context_of
 from tiers.l3_edited.synthesis.families import load_prompts
-from tiers.l3_edited.synthesis.gates import CallFailed
+from tiers.l3_edited.synthesis.gates import CallFailed, Gate
 from tiers.l3_edited.synthesis.maths_answers import MathsAnswers
-from tiers.l3_edited.synthesis.products import COLUMNS, VARIANT, Draft, answerable, outcome
+from tiers.l3_edited.synthesis.products import COLUMNS, PREFERENCE, VARIANT, Draft, answerable, outcome, product_id
 from tiers.llm import LLM, Finish, Message, Request, Result, open_llm, quoted
+from tiers.reference import Reference
 from tiers.stage import Context, Outcome, Stage, Usage
-
-FAMILY_NAME = "preference"
 
 
 class PairDropped(StrEnum):
@@ -56,6 +56,7 @@ class PreferencePairs(Stage):
         max_tokens: How long a completion may be; one that is cut off isn't rated.
         share: How much of the products to make pairs of.
         min_margin: By how much the mean of the better one's ratings must be above that of the worst.
+        benchmarks: Files that no pair may share words with, by name, as for `decontaminate`.
     """
 
     name: ClassVar[str] = "preference_pairs"
@@ -70,6 +71,7 @@ class PreferencePairs(Stage):
     max_tokens: int = Field(default=256, ge=1)
     share: float = Field(default=1, gt=0, le=1)
     min_margin: float = Field(default=0.5, ge=0)
+    benchmarks: dict[str, Reference] = Field(default_factory=dict)
 
     def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
         """Loads the models."""
@@ -77,9 +79,17 @@ class PreferencePairs(Stage):
             name: open_llm(name, context.models, context.cache, context.threads) for name in (*self.llms, self.judge)
         }
         writers, judge, maths = [named[name] for name in self.llms], named[self.judge], MathsAnswers()
-        return lambda table: self.make(table, writers, judge, maths)
+        index = gates.index_of(self.benchmarks)
+        return lambda table: self.make(table, writers, judge, maths, index)
 
-    def make(self, table: pa.Table, writers: Sequence[LLM], judge: LLM, maths: MathsAnswers) -> Outcome:
+    def make(
+        self,
+        table: pa.Table,
+        writers: Sequence[LLM],
+        judge: LLM,
+        maths: MathsAnswers,
+        index: BenchmarkIndex | None = None,
+    ) -> Outcome:
         """Has the questions of `table` answered and the answers rated, and adds the pairs behind its rows."""
         found = list(answerable(table, self.share))
         asked = [(at, *one) for at, (_, row, content) in enumerate(found) for one in self._asked(row["id"], content)]
@@ -95,10 +105,18 @@ class PreferencePairs(Stage):
             [(content, one) for (_, _, content), some in zip(found, completed, strict=True) for one in some], judge
         )
         drafts = [
-            self._pair(Draft(child_id(row["id"], FAMILY_NAME, 0), number, row[VARIANT.name]), content, some, maths)
+            self._pair(
+                Draft(product_id(row["id"], PREFERENCE, 0, *writers, judge, seed=self.seed), number, row[VARIANT.name]),
+                content,
+                some,
+                maths,
+            )
             for (number, row, content), some in zip(found, completed, strict=True)
         ]
-        return outcome(table, FAMILY_NAME, drafts, usage)
+        written = [f"{draft.text}\n{draft.content['rejected']['text']}" if draft.content else "" for draft in drafts]
+        for draft, detail in zip(drafts, gates.contaminated(written, index), strict=True):
+            draft.drop(Gate.CONTAMINATED, detail)
+        return outcome(table, PREFERENCE, drafts, usage)
 
     def _asked(self, row_id: str, content: dict[str, Any]) -> list[tuple[int, str, Request]]:
         """Number of the writer, principle and request of each completion; which principles follows from the id."""

@@ -9,20 +9,23 @@ that it was made from.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from tiers.document import DOCUMENT, add_column
+from tiers.document import DOCUMENT, add_column, child_id
 from tiers.l2_scored.annotate import in_sample
+from tiers.llm import LLM
 from tiers.stage import Outcome, Usage, fates, made
 
 FAMILY = pa.field("synthesis.family", pa.string())
 VARIANT = pa.field("synthesis.variant", pa.string())
 CONTENT = pa.field("synthesis.content", pa.string())
 COLUMNS = (FAMILY, VARIANT, CONTENT)
+TASK, PREFERENCE = "task", "preference"
+"""The families of what is made of other products."""
 
 
 @dataclass
@@ -66,6 +69,19 @@ def with_columns_of_products(table: pa.Table) -> pa.Table:
     return table
 
 
+def product_id(maker: str, kind: str, number: int, *authors: LLM, seed: int) -> str:
+    """The identity of the `number`-th product of `kind` that `authors` made of the row `maker`, with this seed."""
+    return child_id(maker, f"{kind}/{'+'.join(author.name for author in authors)}/{seed}", number)
+
+
+def rows_of(table: pa.Table, wanted: Callable[[str, str | None], bool]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and row of those whose id and family are wanted."""
+    table = with_columns_of_products(table)
+    both = zip(table["id"].to_pylist(), table[FAMILY.name].to_pylist(), strict=True)
+    numbers = [number for number, (row_id, family) in enumerate(both) if wanted(row_id, family)]
+    yield from zip(numbers, table.take(pa.array(numbers, pa.int64())).to_pylist(), strict=True)
+
+
 def content_of(row: dict[str, Any]) -> dict[str, Any]:
     """What a row that is a product holds, field by field; nothing of a document."""
     found: dict[str, Any] = json.loads(row[CONTENT.name]) if row.get(CONTENT.name) else {}
@@ -74,9 +90,10 @@ def content_of(row: dict[str, Any]) -> dict[str, Any]:
 
 def answerable(table: pa.Table, share: float) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
     """The products of a sample that have a question and an answer that can be compared: number, row, content."""
-    for number, row in enumerate(with_columns_of_products(table).to_pylist()):
+    others = (None, TASK, PREFERENCE)
+    for number, row in rows_of(table, lambda row_id, family: family not in others and in_sample(row_id, share)):
         content = content_of(row)
-        if "compared_as" in content and "question" in content and in_sample(row["id"], share):
+        if "compared_as" in content:
             yield number, row, content
 
 

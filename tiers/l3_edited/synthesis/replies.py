@@ -10,6 +10,8 @@ import json
 import re
 from typing import Any
 
+_SHORT = 160
+
 _ESCAPE = re.compile(
     r"""\\(?:
         \\ |
@@ -60,7 +62,8 @@ def invalid(content: dict[str, Any], schema: dict[str, Any]) -> str | None:
     if fault is None:
         return None
     where = ".".join(map(str, fault.path))
-    return f"{where}: {fault.message[:200]}" if where else fault.message[:200]
+    said = fault.message if len(fault.message) <= _SHORT else f"fails {fault.validator}: {fault.validator_value}"
+    return f"{where}: {said}" if where else said
 
 
 def _doubled(match: re.Match[str]) -> str:

@@ -20,7 +20,6 @@ import pyarrow as pa
 import xxhash
 from pydantic import Field, model_validator
 
-from tiers.document import child_id
 from tiers.l1_filtered.contamination import BenchmarkIndex
 from tiers.l1_filtered.word_hashes import Hashes
 from tiers.l2_scored.annotate import excerpt, in_sample, judged
@@ -30,7 +29,7 @@ from tiers.l3_edited.synthesis.answers import agree, solve
 from tiers.l3_edited.synthesis.families import Family, load_family, load_prompts, opening
 from tiers.l3_edited.synthesis.gates import CallFailed, Gate
 from tiers.l3_edited.synthesis.maths_answers import MathsAnswers
-from tiers.l3_edited.synthesis.products import COLUMNS, FAMILY, Draft, content_of, outcome
+from tiers.l3_edited.synthesis.products import COLUMNS, Draft, content_of, outcome, product_id, rows_of
 from tiers.llm import LLM, Finish, open_llm, quoted
 from tiers.reference import Reference
 from tiers.stage import Context, Outcome, Stage, Usage
@@ -99,14 +98,16 @@ class Synthesise(Stage):
             llms[self.llm],
             llms[self.solver or self.llm],
             llms[self.judge] if self.judge else None,
-            BenchmarkIndex(self.benchmarks, (), 13, 8, 100) if self.benchmarks else None,
+            gates.index_of(self.benchmarks),
         )
         return lambda table: self.synthesise(table, people)
 
     def synthesise(self, table: pa.Table, people: People) -> Outcome:
         """Writes from the sampled rows of `table`, and takes what is written through the gates."""
         family, domain = self.written(), self.written().domains[self.domain]
-        asked = [each for number, row in enumerate(table.to_pylist()) for each in self._asked(number, row)]
+        asked = [
+            each for number, row in rows_of(table, self._wants) for each in self._asked(number, row, people.writer)
+        ]
         drafts = [each.draft for each in asked]
         requests = [
             family.request(
@@ -135,20 +136,22 @@ class Synthesise(Stage):
         usage = Usage.of(results) + self._answer_again(drafts, people) + self._judge(asked, people.judge)
         return outcome(table, family.name, drafts, usage)
 
-    def _asked(self, number: int, row: dict[str, Any]) -> Iterator[_Asked]:
-        """What is to be written from one row, drawn by a hash of its id; nothing where it isn't in the sample."""
+    def _wants(self, row_id: str, family: str | None) -> bool:
+        """Whether a row is in the sample, and of the kind that the family reads."""
+        written = self.written()
+        return (family or "document") == written.reads and in_sample(f"{written.name}/{row_id}", self.share)
+
+    def _asked(self, number: int, row: dict[str, Any], writer: LLM) -> Iterator[_Asked]:
+        """What is to be written from one row."""
         family = self.written()
-        reads = row.get(FAMILY.name) or "document"
-        if reads != family.reads or not in_sample(f"{family.name}/{row['id']}", self.share):
-            return
         sources = [excerpt(row["text"], self.excerpt_chars)]
         if family.each is not None:
-            sources = [family_text(each) for each in content_of(row).get(family.each, [])]
+            sources = [_as_source(each) for each in content_of(row).get(family.each, [])]
         for at, source in enumerate(sources):
             for variant in self._drawn(f"{row['id']}/{at}"):
                 kind = f"{family.name}.{self.domain}.{variant}"
-                draft = Draft(child_id(row["id"], kind, at), number, f"{self.domain}.{variant}")
-                yield _Asked(draft, variant, source, row["title"])
+                draft_id = product_id(row["id"], kind, at, writer, seed=self.seed)
+                yield _Asked(Draft(draft_id, number, f"{self.domain}.{variant}"), variant, source, row["title"])
 
     def _drawn(self, key: str) -> list[str]:
         variants = self.variants or tuple(self.written().variants)
@@ -236,9 +239,9 @@ class People:
     maths: MathsAnswers = field(default_factory=MathsAnswers)
 
 
-def family_text(item: dict[str, str]) -> str:
+def _as_source(item: Any) -> str:
     """An element of a list as a source."""
-    return ": ".join(item.values())
+    return ": ".join(map(str, item.values())) if isinstance(item, dict) else str(item)
 
 
 @lru_cache(maxsize=8)

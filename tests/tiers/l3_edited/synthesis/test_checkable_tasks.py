@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.tiers.l3_edited.synthesis.conftest import Author
+from tests.tiers.l3_edited.synthesis.authors import Author
 from tiers.document import add_column, documents
 from tiers.l3_edited.synthesis.checkable_tasks import CheckableTasks, PassRate
 from tiers.l3_edited.synthesis.maths_answers import MathsAnswers

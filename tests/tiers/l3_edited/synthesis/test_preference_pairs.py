@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from tests.tiers.l3_edited.synthesis.conftest import Author
+from tests.tiers.l3_edited.synthesis.authors import Author
 from tests.tiers.l3_edited.synthesis.test_checkable_tasks import products
+from tiers.l3_edited.synthesis.gates import index_of
 from tiers.l3_edited.synthesis.maths_answers import MathsAnswers
 from tiers.l3_edited.synthesis.preference_pairs import PreferencePairs
 from tiers.l3_edited.synthesis.products import CONTENT, FAMILY
 from tiers.llm.transformers_llm import TransformersLLM
+from tiers.reference import Reference
 from tiers.stage import Outcome, check_outcome
 
 QUESTION = {
@@ -110,6 +113,21 @@ def test_a_model_or_judge_that_fails_costs_one_row(author: Author, maths: MathsA
     outcome = make(author, maths, products(QUESTION, second, third), completions=2)
     assert outcome.failed["reason"].to_pylist() == ["model_failed"] * 2
     assert outcome.kept[FAMILY.name].to_pylist() == [None, "qa", "qa", "qa", "preference"]
+
+
+def test_no_completion_shares_words_with_a_benchmark(author: Author, maths: MathsAnswers, tmp_path: Path) -> None:
+    benchmark = tmp_path / "bench.txt"
+    benchmark.write_text("Nobody could ever have known when that old bridge was to be destroyed.\n")
+    author.rules = [
+        ("author", "bridge", "In 1993."),
+        ("other", "bridge", benchmark.read_text()),
+        ("judge", "In 1993.\n", rated(5)),
+        ("judge", "", rated(1)),
+    ]
+    index = index_of({"bench": Reference.model_validate(str(benchmark))})
+    stage, table = PreferencePairs(llms=("author", "other"), judge="judge", completions=2), products(QUESTION)
+    outcome = stage.make(table, [author.llm(), author.llm("other")], author.llm("judge"), maths, index)
+    assert outcome.dropped["reason"].to_pylist() == ["contaminated"]
 
 
 def test_real_models_write_and_rate(smollm: TransformersLLM, maths: MathsAnswers) -> None:

@@ -46,4 +46,6 @@ def test_a_fault_says_where_it_is() -> None:
     schema = {"type": "object", "properties": {"list": items}, "required": ["list"]}
     assert invalid({"list": [{"a": 1}]}, schema) is None
     assert invalid({"list": [{"a": 1}, {}]}, schema) == "list.1: 'a' is a required property"
+    short = {"properties": {"a": {"type": "string", "maxLength": 120}}}
+    assert invalid({"a": "x" * 300}, short) == "a: fails maxLength: 120"
     assert invalid({}, schema) == "'list' is a required property"

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.tiers.l3_edited.synthesis.conftest import Author
+from tests.tiers.l3_edited.synthesis.authors import Author
 from tiers.document import check_schema, documents
-from tiers.l1_filtered.contamination import BenchmarkIndex
+from tiers.l3_edited.synthesis.gates import index_of
 from tiers.l3_edited.synthesis.products import CONTENT, FAMILY, VARIANT
 from tiers.l3_edited.synthesis.synthesise import People, Synthesise
 from tiers.llm.transformers_llm import TransformersLLM
@@ -184,8 +184,7 @@ def test_no_product_shares_words_with_a_benchmark(author: Author, people: People
     benchmark.write_text("No, it was destroyed in 1993, and its rebuilding used the same local stone.\n")
     author.rules = [("author", "Case", talk(*TALK))]
     stage = Synthesise(family="conversation", share=1, benchmarks={"bench": Reference.model_validate(str(benchmark))})
-    index = BenchmarkIndex(stage.benchmarks, (), 13, 8, 100)
-    outcome = run(stage, table(), replace(people, index=index))
+    outcome = run(stage, table(), replace(people, index=index_of(stage.benchmarks)))
     assert outcome.dropped["reason"].to_pylist() == ["contaminated"]
     assert outcome.dropped["detail"].to_pylist()[0].startswith("14 words of bench")
 
@@ -292,3 +291,11 @@ def test_preparing_loads_the_models_that_are_named(tiny_model: Path) -> None:
     stage = Synthesise(family="qa", llm=str(tiny_model), share=1, max_tokens=16)
     outcome = stage.prepare(Context(models=tiny_model.parent))(table())
     assert outcome.dropped["reason"].to_pylist()[0] in {"truncated", "malformed"}
+
+
+def test_what_another_model_or_seed_writes_is_another_row(author: Author, people: People) -> None:
+    author.rules = [("author", "Case", "no"), ("other", "Case", "no")]
+    stages = [Synthesise(family="qa", share=1), Synthesise(family="qa", share=1, seed=1)]
+    ids = [run(stage, table(), people).made["id"][0].as_py() for stage in stages]
+    ids.append(run(stages[0], table(), replace(people, writer=author.llm("other"))).made["id"][0].as_py())
+    assert len(set(ids)) == 3
