@@ -47,7 +47,8 @@ class Synthesise(Stage):
         solver: Who answers questions again; better not who writes, which it is if nobody is named.
         judge: Who says whether a product is faithful to its source; if nobody is named, numbers, names and words do.
         share: How much of the documents to write from. Which ones follows from their ids alone.
-        per_document: How many texts to ask for of each document, or point of knowledge, each of another variant.
+        per_document: How many texts to ask for of each document, or of all points of knowledge in one, each of another
+            point or variant.
         excerpt_chars: How much of a document's beginning the writer reads, and its products are held to.
         max_tokens: How long a reply may be.
         temperature: See `Request`.
@@ -142,20 +143,21 @@ class Synthesise(Stage):
         return (family or "document") == written.reads and in_sample(f"{written.name}/{row_id}", self.share)
 
     def _asked(self, number: int, row: dict[str, Any], writer: LLM) -> Iterator[_Asked]:
-        """What is to be written from one row."""
+        """What is to be written from one row, drawn by its id."""
         family = self.written()
         sources = [excerpt(row["text"], self.excerpt_chars)]
         if family.each is not None:
             sources = [_as_source(each) for each in content_of(row).get(family.each, [])]
-        for at, source in enumerate(sources):
-            for variant in self._drawn(f"{row['id']}/{at}"):
-                kind = f"{family.name}.{self.domain}.{variant}"
-                draft_id = product_id(row["id"], kind, at, writer, seed=self.seed)
-                yield _Asked(Draft(draft_id, number, f"{self.domain}.{variant}"), variant, source, row["title"])
+        every = [(f"{row['id']}/{at}/{one}", at, one) for at in range(len(sources)) for one in self._variants()]
+        for _, at, variant in sorted(every, key=lambda one: xxhash.xxh3_64_intdigest(one[0].encode()))[
+            : self.per_document
+        ]:
+            kind = f"{family.name}.{self.domain}.{variant}"
+            draft = Draft(product_id(row["id"], kind, at, writer, seed=self.seed), number, f"{self.domain}.{variant}")
+            yield _Asked(draft, variant, sources[at], row["title"])
 
-    def _drawn(self, key: str) -> list[str]:
-        variants = self.variants or tuple(self.written().variants)
-        return sorted(variants, key=lambda one: xxhash.xxh3_64_intdigest(f"{key}/{one}".encode()))[: self.per_document]
+    def _variants(self) -> tuple[str, ...]:
+        return self.variants or tuple(self.written().variants)
 
     def _hold_to_source(self, asked: Sequence[_Asked]) -> None:
         """The gates that need no model."""

@@ -234,7 +234,8 @@ def test_passages_of_textbooks_are_written_from_points_of_knowledge(author: Auth
         ("solver", "427 years", "It stood 427 years."),
     ]
     rows = run(Synthesise(family="knowledge", share=1), table(), people).kept
-    outcome = run(Synthesise(family="textbook", share=1, variants=("easy",)), rows, people)
+    assert run(Synthesise(family="textbook", share=1), rows, people).made.num_rows == 1
+    outcome = run(Synthesise(family="textbook", share=1, variants=("easy",), per_document=2), rows, people)
     document, knowledge, textbook = outcome.kept.to_pylist()
     assert knowledge["text"] == "\n\n".join(f"fact: {point['statement']}" for point in points)
     assert knowledge["parents"] == [document["id"]]
