@@ -249,11 +249,11 @@ def _bins(store: Store, plan: Mapping[str, Any], folder: str, column: str, low: 
 
 
 def _threshold(store: Store, done: Sequence[Mapping[str, Any]], column: str) -> float | None:
-    """The score at which the tier's selection cut."""
+    """The score at which the tier's selection cut; none where it cut each group of rows elsewhere."""
     for step in done:
         if step["stages"] and step["stages"][0]["stage"] == Select.name and column in Select.needs:
-            cut = read_table(store, f"{step['folder']}/decision.arrow", ["score"])["score"][0].as_py()
-            return float(cut) if cut is not None and math.isfinite(cut) else None
+            cuts = read_table(store, f"{step['folder']}/decision.arrow", ["score"])["score"].to_pylist()
+            return float(cuts[0]) if len(cuts) == 1 and math.isfinite(cuts[0]) else None
     return None
 
 

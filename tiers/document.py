@@ -118,12 +118,22 @@ def count_tokens(text: pa.ChunkedArray | pa.Array) -> int:
     A count that needs no tokenizer and is the same everywhere; a subword tokenizer gives about 1.3 times as many
     on English prose.
     """
-    # The two patterns agree on ASCII, where the short one takes less than half the time.
+    return int(tokens_of(text).sum())
+
+
+def tokens_of(text: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int64]:
+    """For each text what `count_tokens` counts."""
     plain = pc.string_is_ascii(text)
-    return _count(text.filter(plain), r"\w+|[^\w\s]") + _count(
-        text.filter(pc.invert(plain)), r"\p{Han}|[\p{L}\p{N}\p{M}_]+|[^\p{L}\p{N}\p{M}_\s]"
-    )
+    counts = np.empty(len(text), np.int64)
+    # The two patterns agree on ASCII, where the short one takes less than half the time.
+    for these, pattern in ((plain, _PLAIN_TOKEN), (pc.invert(plain), _TOKEN)):
+        counts[_numpy(these)] = _numpy(pc.count_substring_regex(text.filter(these), pattern))
+    return counts
 
 
-def _count(text: pa.ChunkedArray | pa.Array, pattern: str) -> int:
-    return pc.sum(pc.count_substring_regex(text, pattern)).as_py() or 0
+_PLAIN_TOKEN = r"\w+|[^\w\s]"
+_TOKEN = r"\p{Han}|[\p{L}\p{N}\p{M}_]+|[^\p{L}\p{N}\p{M}_\s]"
+
+
+def _numpy(values: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
+    return np.asarray(values.to_numpy(zero_copy_only=False))

@@ -1,35 +1,43 @@
-"""What the distilled scorer sees of a text: hashed word n-grams and a few measures of its form.
+"""What the distilled scorer sees of a text: hashed tokens and pairs of neighbours, and a few measures of its form.
 
-No model and no vocabulary: a word's place follows from its hash, so any worker computes the same features without
-having seen the corpus.
+No model and no vocabulary: a token's place follows from its hash, so any worker computes the same features without
+having seen the corpus (feature hashing: Weinberger et al. 2009, section 2). A feature counts once in a document,
+however often it is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
+import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
-BITS = 12
+from tiers.l2_scored import kernels
+
+BITS = 18
 """Hashed features fall into 2**BITS places."""
-
-_TOKEN = r"\p{Han}|[\p{L}\p{N}\p{M}_]+|[^\p{L}\p{N}\p{M}_\s]"
-_STOP_WORDS = (
-    "a an and are as at be because been but by can could do does each for from had has have he if in into is it its "
-    "may more not of on one or other she so such than that the their then there these they this to was we were what "
-    "when where which while who why will with would you your"
-).split()
-_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: spreads what it multiplies over the high bits
-
 FORMS = (
-    "log_words", "word_chars", "distinct", "stop_words", "digits", "upper", "symbols", "line_words", "sentence_words",
+    "log_tokens", "token_chars", "distinct", "digits", "capitals", "signs", "line_tokens", "sentence_tokens",
 )  # fmt: skip
-"""The measures of form, in the order of their columns."""
+"""The measures of form, in the order of their columns; shares are of characters or of tokens."""
+
+_BATCH = 1 << 22
+"""Bytes of text whose features are found at once, if they are of more than one text."""
+Bytes = npt.NDArray[np.uint8]
+Counts = npt.NDArray[np.int64]
+
+
+class Reading(NamedTuple):
+    """How the kernels read bytes: the kind of each, its folded form, and what it counts as."""
+
+    kinds: Bytes
+    folded: Bytes
+    tallies: Counts
 
 
 @dataclass(frozen=True)
@@ -37,69 +45,117 @@ class Features:
     """Features of N texts.
 
     Attributes:
-        offsets: int64, N + 1: text i has the hashed features from `offsets[i]` to `offsets[i + 1]`.
-        places: uint32, below 2**BITS.
-        weights: float32; the weights of one text have the Euclidean norm 1.
-        forms: float32, (N, len(FORMS)).
+        starts: int64, N + 1: text i has the places from `starts[i]` to `starts[i + 1]`.
+        places: uint32, below 2**BITS, distinct in each text.
+        forms: float64, (N, len(FORMS)).
     """
 
-    offsets: npt.NDArray[np.int64]
+    starts: Counts
     places: npt.NDArray[np.uint32]
-    weights: npt.NDArray[np.float32]
-    forms: npt.NDArray[np.float32]
+    forms: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.starts) - 1
 
-    def owners(self) -> npt.NDArray[np.int64]:
-        """For each hashed feature, the number of its text."""
-        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
-
-
-def features(texts: Sequence[str], chars: int) -> Features:
-    """The features of the first `chars` characters of each text."""
-    frame = pl.DataFrame({"text": pl.Series(texts, dtype=pl.String).str.slice(0, chars)})
-    frame = frame.with_columns(tokens=pl.col("text").str.to_lowercase().str.extract_all(_TOKEN))
-    lengths = frame["tokens"].list.len().to_numpy().astype(np.int64)
-    words = frame["tokens"].explode(empty_as_null=False)
-    offsets, places, weights = _hashed(words, lengths)
-    return Features(offsets, places, weights, _forms(frame))
+    def take(self, rows: npt.NDArray[np.int64]) -> Features:
+        """The features of some of the texts, in the order given."""
+        counts = np.diff(self.starts)[rows]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        at = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], counts)
+        return Features(starts, self.places[at], self.forms[rows])
 
 
-def _hashed(
-    words: pl.Series, lengths: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
-    """Offsets, places and weights of single words and pairs; a weight grows as log(1 + count)."""
-    encoded = pc.dictionary_encode(words.to_arrow())
-    known = [xxhash.xxh3_64_intdigest(word.encode()) for word in encoded.dictionary.to_pylist()]
-    single = np.array(known, np.uint64)[encoded.indices.to_numpy()]
-    owner = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
-    adjacent = owner[1:] == owner[:-1]
-    pairs = ((single[:-1] * _ODD) ^ (single[1:] >> np.uint64(7)))[adjacent] * _ODD
-    place = np.concatenate([single, pairs]) >> np.uint64(64 - BITS)
-    key = (np.concatenate([owner, owner[1:][adjacent]]) << BITS) | place.astype(np.int64)
-    key, count = np.unique(key, return_counts=True)
-    owner, weight = key >> BITS, np.log1p(count)
-    norm = np.sqrt(np.bincount(owner, weight**2, minlength=len(lengths)))
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(lengths)))]).astype(np.int64)
-    return offsets, (key & ((1 << BITS) - 1)).astype(np.uint32), (weight / norm[owner]).astype(np.float32)
+def features(texts: pa.ChunkedArray, limit: int) -> Features:
+    """The features of the first `limit` bytes of each text."""
+    counts, places, forms = [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)], [np.zeros((0, len(FORMS)))]
+    for data, offsets in batches(texts, limit):
+        room = int(np.minimum(np.diff(offsets), limit).sum())
+        found, count, form = np.empty(2 * room, np.uint32), *_empty(len(offsets) - 1)
+        total = kernels.see(data, offsets, limit, *reading(), 1 << BITS, found, count, form)
+        counts, places, forms = [*counts, count], [*places, found[:total].copy()], [*forms, form]
+    starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    return Features(starts, np.concatenate(places), np.concatenate(forms))
 
 
-def _forms(frame: pl.DataFrame) -> npt.NDArray[np.float32]:
-    """The measures of form; shares are of characters or of words, and a text without words gets zeros."""
-    text, tokens = pl.col("text"), pl.col("tokens")
-    words = tokens.list.len().clip(lower_bound=1)
-    size = text.str.len_chars().clip(lower_bound=1)
-    measures = [
-        tokens.list.len().log1p(),
-        text.str.count_matches(r"[\p{L}\p{N}\p{M}_]") / words,
-        tokens.list.n_unique() / words,
-        tokens.list.eval(pl.element().is_in(_STOP_WORDS)).list.sum() / words,
-        text.str.count_matches(r"\p{N}") / size,
-        text.str.count_matches(r"\p{Lu}") / size,
-        text.str.count_matches(r"[^\p{L}\p{N}\p{M}_\s]") / size,
-        (words / (text.str.count_matches("\n") + 1)).log1p(),
-        (words / (text.str.count_matches(r"[.!?。！？]\s") + 1)).log1p(),
-    ]
-    columns = [measure.cast(pl.Float32).alias(name) for measure, name in zip(measures, FORMS, strict=True)]
-    return frame.select(columns).to_numpy().astype(np.float32)
+def batches(texts: pa.ChunkedArray, limit: int) -> Iterator[tuple[Bytes, Counts]]:
+    """Texts as the kernels see them: bytes, and where texts begin in them, with the end of the last."""
+    for chunk in texts.cast(pa.large_string()).chunks:
+        _, offsets_buffer, data_buffer = chunk.buffers()
+        if not len(chunk):
+            continue
+        data = np.frombuffer(data_buffer or b"", np.uint8)
+        offsets = np.frombuffer(offsets_buffer, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+        read = np.concatenate([[0], np.cumsum(np.minimum(np.diff(offsets), limit))])
+        first = 0
+        while first < len(chunk):
+            last = max(first + 1, int(np.searchsorted(read, read[first] + _BATCH, "right")) - 1)
+            yield data, offsets[first : last + 1]
+            first = last
+
+
+def _empty(count: int) -> tuple[Counts, npt.NDArray[np.float64]]:
+    return np.empty(count, np.int64), np.empty((count, len(FORMS)))
+
+
+@lru_cache(maxsize=1)
+def reading() -> Reading:
+    """How bytes are read.
+
+    A letter or digit goes on a word, whatever the script: of UTF-8, the first byte of two to four tells all that the
+    kernels need. Those of Latin-1's and general punctuation (C2, E2), of kana and ideographs (E3 to E9), of wide forms
+    (EF) and of what lies beyond the first plane, emoji say (F0 on), begin a token of one character. Letters are
+    folded in ASCII alone.
+    """
+    kinds, folded = np.zeros(256, np.uint8), np.arange(256).astype(np.uint8)
+    for byte in range(0x21, 0x7F):
+        kinds[byte] = kernels.WORD if chr(byte).isalnum() or chr(byte) == "_" else kernels.SIGN
+        folded[byte] = ord(chr(byte).lower())
+    kinds[0x80:0xC0] = kernels.WORD | kernels.INSIDE
+    kinds[0xC0:] = kernels.WORD
+    kinds[[0xC2, 0xE2, 0xEF]] = kinds[0xE3:0xEA] = kinds[0xF0:] = kernels.SIGN
+    kinds[list(b".!?")] |= kernels.END
+    return Reading(kinds, folded, _tallies(kinds))
+
+
+def _tallies(kinds: Bytes) -> Counts:
+    """Whether each byte begins a character, one that is a letter or digit, a digit, a capital, or a sign [5, 256]."""
+    begins = kinds & kernels.INSIDE == 0
+    ideograph = (np.arange(256) >= 0xE3) & (np.arange(256) <= 0xE9)
+    letters = begins & ((kinds & 3 == kernels.WORD) | ideograph)
+    characters = [chr(byte) for byte in range(128)] + [" "] * 128
+    digits, capitals = ([each(c) for c in characters] for each in (str.isdecimal, str.isupper))
+    signs = (kinds & 3 == kernels.SIGN) & ~ideograph
+    return np.array([begins, letters, digits, capitals, signs], np.int64)
+
+
+def joined(first: Features, second: Features) -> Features:
+    """The features of the texts of both, in their order."""
+    return Features(
+        np.concatenate([first.starts, first.starts[-1] + second.starts[1:]]),
+        np.concatenate([first.places, second.places]),
+        np.concatenate([first.forms, second.forms.reshape(-1, first.forms.shape[1])]),
+    )
+
+
+def dense(vectors: pa.ChunkedArray) -> Features:
+    """Features that are given vectors instead: they stand where the measures of form would."""
+    rows = vectors.combine_chunks()
+    forms = pc.list_flatten(rows).to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(rows), -1)
+    return Features(np.zeros(len(rows) + 1, np.int64), np.zeros(0, np.uint32), forms)
+
+
+def columns_of(seen: Features) -> dict[str, pa.Array]:
+    """Features as two columns of a table."""
+    forms = np.arange(0, seen.forms.size + 1, max(1, seen.forms.shape[1]), dtype=np.int64)[: len(seen) + 1]
+    return {
+        "places": pa.LargeListArray.from_arrays(pa.array(seen.starts), pa.array(seen.places)),
+        "forms": pa.LargeListArray.from_arrays(pa.array(forms), pa.array(seen.forms.reshape(-1))),
+    }
+
+
+def features_in(table: pa.Table) -> Features:
+    """The features in a table that has these columns."""
+    places, forms = (table[name].combine_chunks() for name in ("places", "forms"))
+    starts = np.concatenate([[0], np.cumsum(pc.list_value_length(places).to_numpy())]).astype(np.int64)
+    flat = forms.flatten().to_numpy()
+    return Features(starts, places.flatten().to_numpy(), flat.reshape(len(forms), -1 if len(forms) else len(FORMS)))

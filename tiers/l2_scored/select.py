@@ -1,29 +1,38 @@
-"""Keeps the best documents by `score.quality`: a share of all, or those above a score.
+"""Keeps the best documents by their scores: those above a score, a share, so many rows, or so many tokens.
 
 The scores stay in their columns, so another cut recomputes nothing before it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from tiers.l2_scored.distil import QUALITY
+from tiers.document import tokens_of
+from tiers.errors import SchemaError
+from tiers.l2_scored.scorer import QUALITY, QUALITY_BY
 from tiers.stage import GlobalStage, Outcome, fates
 
 _CUT = pa.schema(
     [
+        pa.field("group", pa.string(), nullable=False),
         pa.field("score", pa.float32(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),
+        pa.field("id", pa.string()),
         pa.field("rows", pa.int64(), nullable=False),
         pa.field("kept", pa.int64(), nullable=False),
     ]
 )
+_CUTS = ("keep_share", "min_score", "max_rows", "max_tokens")
+_META = "meta."
+_ALL = ""
 
 
 class SelectReason(StrEnum):
@@ -31,70 +40,156 @@ class SelectReason(StrEnum):
 
     BELOW_QUANTILE = "below_quantile"
     BELOW_SCORE = "below_score"
+    OVER_ROWS = "over_rows"
+    OVER_TOKENS = "over_tokens"
 
 
 class Select(GlobalStage):
     """Drops what scores below a cut. Among equal scores at the cut the smaller ids stay.
 
-    One partition orders all scores, at about 60 bytes of memory a row.
+    One partition orders all scores, at about 60 bytes of memory a row. One kind of cut is given:
 
     Attributes:
-        keep_share: The share of rows to keep. The default is what the published maths selector kept of its L1, by
+        keep_share: The share of rows to keep. The default, 0.2, is what the published maths selector kept of its L1, by
             tokens (33.7 of 170.5 billion: UltraData-Math's card); the published web classifier cuts at 0.5.
-        min_score: The lowest score to keep, in the judge's scale, instead of a share.
+        min_score: The lowest score to keep.
+        max_rows: The most rows to keep.
+        max_tokens: The most tokens to keep, as `count_tokens` counts them: the best rows until one no longer fits.
+        per: Cuts each group of rows by itself. `host` groups by the host of the URL, `source` by the file that a row
+            came from, `meta.KEY` by an entry of `meta`, anything else by the column of that name, such as `lang`. Rows
+            that have none are a group, with an empty name.
+        quotas: Other values of the cut for some groups, by their names.
+        dimension: Cuts by the score in one of the dimensions of a rubric instead of `score.quality`.
     """
 
     name: ClassVar[str] = "select"
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = (QUALITY.name,)
 
     keep_share: float | None = Field(default=None, gt=0, le=1)
     min_score: float | None = None
+    max_rows: int | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=0)
+    per: str | None = None
+    quotas: dict[str, float] = {}
+    dimension: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _default(cls, data: dict[str, object]) -> dict[str, object]:
-        return data if "keep_share" in data or "min_score" in data else {**data, "keep_share": 0.2}
+        return data if set(_CUTS) & set(data) else {**data, "keep_share": 0.2}
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.keep_share is None) == (self.min_score is None):
-            raise ValueError("give either keep_share or min_score")
+        if sum(getattr(self, cut) is not None for cut in _CUTS) != 1:
+            raise ValueError(f"give one of {', '.join(_CUTS)}")
+        if self.quotas and self.per is None:
+            raise ValueError("quotas are of groups: say by what rows are grouped, with `per`")
+        for group, value in self.quotas.items():
+            if self.keep_share is not None and not 0 <= value <= 1 or self.min_score is None and value < 0:
+                raise ValueError(f"the quota of {group!r} is no {self._kind()}: {value}")
         return self
 
     def spill(self, table: pa.Table) -> pa.Table:
-        """Every row's score and id."""
+        """Every row's score, id and group, and its tokens where they count."""
+        tokens = tokens_of(table["text"]) if self.max_tokens is not None else np.zeros(table.num_rows, np.int64)
         return pa.table(
             {
                 "partition": pa.array(np.zeros(table.num_rows, np.uint32)),
-                "score": table[QUALITY.name],
+                "score": self._scores(table),
                 "id": table["id"],
+                "group": self._groups(table),
+                "tokens": pa.array(tokens, pa.int64()),
             }
         )
 
     def reduce(self, partition: pa.Table) -> pa.Table:
-        """The last row that stays, and how many there are."""
-        rows = partition.num_rows
-        if self.min_score is not None or not rows:
-            score = float("-inf") if self.min_score is None else self.min_score
-            kept = pc.sum(pc.greater_equal(partition["score"], pa.scalar(score, pa.float32()))).as_py() or 0
-            return pa.table([[score], [""], [rows], [kept]], schema=_CUT)
-        assert self.keep_share is not None
-        kept = max(1, round(self.keep_share * rows))
-        order = pc.sort_indices(partition, sort_keys=[("score", "descending"), ("id", "ascending")])
-        last = partition.take(order.slice(kept - 1, 1))
-        return pa.table([last["score"], last["id"], [rows], [kept]], schema=_CUT)
+        """For each group the last row that stays, how many rows there are, and how many stay.
+
+        Without an id, all rows with that score stay.
+        """
+        order = [("group", "ascending"), ("score", "descending"), ("id", "ascending")]
+        ordered = partition.take(pc.sort_indices(partition, sort_keys=order))
+        return pa.Table.from_pylist([self._cut(rows) for rows in _parts(ordered)], schema=_CUT)
 
     def apply(self, table: pa.Table, decision: pa.Table) -> Outcome:
-        """Drops the rows below the cut."""
-        cut, last = decision["score"][0], decision["id"][0].as_py()
-        score = table[QUALITY.name]
-        keep = pc.greater(score, cut)
-        at_cut = pc.equal(score, cut)
-        keep = pc.or_(keep, pc.and_(at_cut, pc.less_equal(table["id"], last)) if last else at_cut)
-        gone = table.select(["id", QUALITY.name]).filter(pc.invert(keep))
-        reason = SelectReason.BELOW_QUANTILE if self.min_score is None else SelectReason.BELOW_SCORE
-        dropped = [
-            (row_id, reason, f"{value:.3f} {'<' if value < cut.as_py() else '= (by id)'} {cut.as_py():.3f}")
-            for row_id, value in zip(gone["id"].to_pylist(), gone[QUALITY.name].to_pylist(), strict=True)
-        ]
-        return Outcome(kept=table.filter(keep), dropped=fates(dropped))
+        """Drops the rows below their group's cut."""
+        at = pc.index_in(self._groups(table), value_set=decision["group"].combine_chunks())
+        cut, last = (decision[name].take(at) for name in ("score", "id"))
+        score = self._scores(table)
+        behind = pc.fill_null(pc.greater(table["id"], last), False)
+        below = pc.or_(pc.less(score, cut), pc.and_(pc.equal(score, cut), behind))
+        reason = {
+            "keep_share": SelectReason.BELOW_QUANTILE, "min_score": SelectReason.BELOW_SCORE,
+            "max_rows": SelectReason.OVER_ROWS, "max_tokens": SelectReason.OVER_TOKENS,
+        }[self._kind()]  # fmt: skip
+        gone = [column.filter(below).to_pylist() for column in (table["id"], score, cut)]
+        dropped = [(row_id, reason, _detail(value, bound)) for row_id, value, bound in zip(*gone, strict=True)]
+        return Outcome(kept=table.filter(pc.invert(below)), dropped=fates(dropped))
+
+    def _kind(self) -> str:
+        return next(cut for cut in _CUTS if getattr(self, cut) is not None)
+
+    def _cut(self, rows: pa.Table) -> dict[str, Any]:
+        """The cut of one group, whose rows are ordered: the best first."""
+        group, kind = rows["group"][0].as_py(), self._kind()
+        value = self.quotas.get(group, getattr(self, kind))
+        if kind == "min_score":
+            kept = int(pc.sum(pc.greater_equal(rows["score"], pa.scalar(value, pa.float32()))).as_py())
+            return {"group": group, "score": value, "id": None, "rows": rows.num_rows, "kept": kept}
+        kept = {
+            "keep_share": lambda: max(1, round(value * rows.num_rows)) if value else 0,
+            "max_rows": lambda: min(int(value), rows.num_rows),
+            "max_tokens": lambda: int((np.cumsum(rows["tokens"].to_numpy()) <= value).sum()),
+        }[kind]()
+        last = rows.slice(kept - 1, 1).to_pylist()[0] if kept else {"score": float("inf"), "id": ""}
+        return {"group": group, "score": last["score"], "id": last["id"], "rows": rows.num_rows, "kept": kept}
+
+    def _scores(self, table: pa.Table) -> pa.ChunkedArray | pa.Array:
+        if self.dimension is None:
+            return table[QUALITY.name]
+        scores = pc.map_lookup(table[QUALITY_BY.name], self.dimension, "first")
+        if scores.null_count:
+            known = sorted({key for row in table[QUALITY_BY.name].slice(0, 1).to_pylist() for key, _ in row})
+            raise SchemaError("no such dimension was scored", where=self.name, got=self.dimension, expected=known)
+        return scores
+
+    def _groups(self, table: pa.Table) -> pa.Array:
+        """The name of each row's group."""
+        if self.per is None:
+            return pa.array([_ALL] * table.num_rows, pa.string())
+        if self.per == "host":
+            urls = zip(table["url"].to_pylist(), table["source"].to_pylist(), strict=True)
+            return pa.array([_host(url or source) for url, source in urls], pa.string())
+        if self.per == "source":
+            return pa.array([source.rpartition("#")[0] or source for source in table["source"].to_pylist()], pa.string())
+        if self.per.startswith(_META):
+            values = pc.map_lookup(table["meta"], self.per.removeprefix(_META), "first")
+        elif self.per in table.column_names:
+            values = table[self.per]
+        else:
+            known = table.column_names
+            raise SchemaError("there is no such column to group by", where=self.name, got=self.per, expected=known)
+        return pc.fill_null(values.cast(pa.string()), _ALL).combine_chunks()
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or _ALL
+    except ValueError:
+        return _ALL
+
+
+def _parts(ordered: pa.Table) -> Iterator[pa.Table]:
+    """The rows of each group, of a table that is ordered by groups."""
+    groups = ordered["group"].combine_chunks()
+    if not len(groups):
+        return
+    encoded: npt.NDArray[np.int32] = pc.dictionary_encode(groups).indices.to_numpy()
+    starts = [0, *(np.flatnonzero(np.diff(encoded)) + 1).tolist(), len(groups)]
+    for start, end in zip(starts[:-1], starts[1:], strict=True):
+        yield ordered.slice(start, end - start)
+
+
+def _detail(value: float, bound: float) -> str:
+    return f"{value:.3f} {'<' if value < bound else '= (by id)'} {bound:.3f}"

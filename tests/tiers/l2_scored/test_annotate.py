@@ -7,10 +7,12 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from tests.served_model import serving
 from tiers.document import documents
 from tiers.errors import RecipeError
 from tiers.l2_scored import Annotate, AnswerRubric
 from tiers.l2_scored.annotate import excerpt, in_sample
+from tiers.llm.transformers_llm import TransformersLLM
 from tiers.stage import Context, Outcome, check_outcome
 
 TEACHES = (
@@ -18,6 +20,12 @@ TEACHES = (
     "that takes more room. So the same mass has a larger volume, and the ice displaces more than its own weight."
 )
 SELLS = "BUY NOW!!! Best price, click here to order today. Free gift. Limited offer. Subscribe. Follow us. Add to cart."
+RATED = AnswerRubric.model_validate(
+    {
+        "kind": "answer", "instruction": "Rate texts from 1 to 3.", "prefill": "Rating: ",
+        "question": {"depth": "How deep is it?", "clarity": "How clear is it?"}, "answers": {"1": 1, "2": 2, "3": 3},
+    }
+)  # fmt: skip
 LISTS = "Home | Products | About us | Contact | Sitemap | Login | Register | Cart (0) | Terms | Privacy | Help | FAQ"
 
 
@@ -32,7 +40,7 @@ def table(count: int) -> pa.Table:
 
 
 def test_a_real_judge_prefers_what_teaches(models_dir: Path) -> None:
-    stage = Annotate(share=1)
+    stage = Annotate(share=1, again=0)
     rows = documents([{"text": text, "source": text[:9]} for text in (SELLS, TEACHES, LISTS)])
     outcome = stage.prepare(Context(models=models_dir))(rows)
     check_outcome(stage, rows, outcome)
@@ -43,9 +51,70 @@ def test_a_real_judge_prefers_what_teaches(models_dir: Path) -> None:
     assert outcome.usage.prompt_tokens > 200
 
 
+def test_dimensions_are_judged_by_a_real_judge(smollm: TransformersLLM, models_dir: Path) -> None:
+    stage = Annotate(share=1, again=1, rubric=RATED)
+    rows = documents([{"text": TEACHES, "source": "a"}])
+    outcome = stage.prepare(Context(models=models_dir))(rows)
+    check_outcome(stage, rows, outcome)
+    (row,) = outcome.kept.select(["score.judge", "score.judge_by", "score.judge_again"]).to_pylist()
+    by = dict(row["score.judge_by"])
+    assert set(by) == {"depth", "clarity"}
+    assert all(1 < rating < 3 for rating in by.values())
+    assert row["score.judge"] == pytest.approx(sum(by.values()) / 2)
+    assert row["score.judge_again"]["repeated"] == row["score.judge"]  # in process, the same is the same
+    assert outcome.usage.requests == 6
+
+
+def test_a_judge_that_writes_its_rating_on_a_server(smollm: TransformersLLM, tmp_path: Path) -> None:
+    rows = documents([{"text": TEACHES, "source": "a"}])
+    with serving(smollm) as served:
+        stage = Annotate(llm=f"openai:judge@{served.url}", rubric="reasoning", reading="reply", share=1, again=0)
+        outcome = stage.prepare(Context(models=tmp_path))(rows)
+        check_outcome(stage, rows, outcome)
+        assert all(payload["response_format"]["type"] == "json_schema" for payload in served.seen)
+        served.failures = ['{"choices": [{"finish_reason": "stop", "message": {"content": "Rating: 5"}}]}']
+        misled = stage.prepare(Context(models=tmp_path))(rows)
+    (rating,) = outcome.kept["score.judge"].to_pylist()  # the smallest real model writes the JSON of the examples
+    assert rating in {1, 2, 3, 4, 5}
+    assert misled.failed["detail"].to_pylist() == ["the reply isn't JSON: 'Rating: 5'"]
+
+
+def test_a_judge_on_a_server_gives_probabilities(smollm: TransformersLLM, models_dir: Path, tmp_path: Path) -> None:
+    rows = documents([{"text": TEACHES, "source": "a"}])
+    with serving(smollm) as served:
+        there = Annotate(llm=f"openai:judge@{served.url}", rubric=RATED, share=1, again=0)
+        remote = there.prepare(Context(models=tmp_path))(rows)
+    here = Annotate(rubric=RATED, share=1, again=0).prepare(Context(models=models_dir))(rows)
+    assert remote.kept["score.judge"][0].as_py() == pytest.approx(here.kept["score.judge"][0].as_py(), abs=1e-5)
+
+
+def test_asking_again_is_neither_free_nor_asked_twice(
+    tiny_judge: Callable[..., Callable[[pa.Table], Outcome]],
+) -> None:
+    rows = table(6)
+    first, second = tiny_judge(share=1, again=0.5)(rows), tiny_judge(share=1, again=0.5)(rows)
+    twice = [again for again in first.kept["score.judge_again"].to_pylist() if again]
+    assert 0 < len(twice) < 6
+    assert (first.usage.requests, first.usage.cached) == (12 + 4 * len(twice), 0)
+    assert second.usage.cached == second.usage.requests
+    assert second.kept.equals(first.kept)
+
+
+def test_a_rubric_of_ones_own_is_read_with_the_recipe(
+    tmp_path: Path, tiny_judge: Callable[..., Callable[[pa.Table], Outcome]]
+) -> None:
+    own = tmp_path / "law.yaml"
+    own.write_text("{kind: channel, good: [Explain a law.], bad: [Sell something.]}")
+    stage = Annotate(rubric=str(own))
+    judge = tiny_judge(share=1, rubric=str(own))
+    own.unlink()  # a worker elsewhere doesn't have it
+    assert judge(table(2)).kept["score.judge"].null_count == 0
+    assert stage.identity()["parameters"]["rubric"]["good"] == ["Explain a law."]
+
+
 def test_only_the_sample_is_judged(tiny_judge: Callable[..., Callable[[pa.Table], Outcome]]) -> None:
     rows = table(20)
-    outcome = tiny_judge(share=0.5)(rows)
+    outcome = tiny_judge(share=0.5, again=0)(rows)
     check_outcome(Annotate(), rows, outcome)
     judged = [score is not None for score in outcome.kept["score.judge"].to_pylist()]
     assert judged == [in_sample(row_id, 0.5) for row_id in rows["id"].to_pylist()]
@@ -66,7 +135,7 @@ def test_a_score_does_not_depend_on_the_table_it_came_in(
 
 def test_a_second_run_is_paid_by_the_cache(tiny_judge: Callable[..., Callable[[pa.Table], Outcome]]) -> None:
     rows = table(6)
-    first, second = tiny_judge(share=1)(rows), tiny_judge(share=1)(rows)
+    first, second = tiny_judge(share=1, again=0)(rows), tiny_judge(share=1, again=0)(rows)
     assert second.kept.equals(first.kept)
     assert (second.usage.cached, second.usage.prompt_tokens) == (12, 0)
     assert first.usage.prompt_tokens > 0
@@ -119,7 +188,7 @@ def test_an_excerpt_ends_behind_a_word(text: str, cut: str) -> None:
     assert excerpt(text, 10) == cut
 
 
-@pytest.mark.parametrize("fields", [{"share": 0}, {"share": 1.5}, {"rubric": "no-such"}, {"temperature": 1}])
+@pytest.mark.parametrize("fields", [{"share": 0}, {"share": 1.5}, {"rubric": "no-such"}, {"temperature": 1}, {"reading": "reply"}])
 def test_wrong_parameters_are_refused(fields: dict[str, object]) -> None:
-    with pytest.raises((ValidationError, RecipeError), match=r"share|rubric|temperature"):
+    with pytest.raises((ValidationError, RecipeError), match=r"share|rubric|temperature|reply"):
         Annotate(**fields)
