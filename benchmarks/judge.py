@@ -24,8 +24,8 @@ import numpy as np
 import record
 
 from tiers.l2_scored import AnswerRubric, ChannelRubric, load_rubric
+from tiers.l2_scored.agreement import auc, spearman
 from tiers.l2_scored.annotate import excerpt
-from tiers.l2_scored.ridge import auc, spearman
 from tiers.llm import Message, Request, Result, open_llm, quoted
 from tiers.llm.models import default_models
 
@@ -61,7 +61,7 @@ def methods() -> dict[str, Method]:
 
     def calibrated(results: Sequence[Result], empty: Sequence[Result]) -> float:
         shifted = [a - b for a, b in zip(results[0].logprobs, empty[0].logprobs, strict=True)]
-        return bare.score([Result("", results[0].finish, tuple(shifted))])
+        return bare.rating([Result("", results[0].finish, tuple(shifted))]).overall
 
     def odds(results: Sequence[Result], empty: Sequence[Result]) -> float:
         return results[0].logprobs[0] - results[0].logprobs[1]
@@ -87,7 +87,7 @@ def methods() -> dict[str, Method]:
 
 
 def _plain(rubric: AnswerRubric | ChannelRubric) -> Callable[[Sequence[Result], Sequence[Result]], float]:
-    return lambda results, empty: rubric.score(results)
+    return lambda results, empty: rubric.rating(results).overall
 
 
 def measure(model: str, method: Method, passages: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pipelines.artifact import Store, open_batches, read_batches, read_table
 from pipelines.ledger import Fate, imbalances
 from pipelines.status import run_status
-from tiers.l2_scored import Distil, Select, distil_report
+from tiers.l2_scored import Classify, Distil, Select, scorer_report
 
 KEPT_EXAMPLES = 3
 LOST_EXAMPLES = 2
@@ -67,7 +67,7 @@ class Scores:
 
     Attributes:
         threshold: Where the selection cut, if it did by this score.
-        agreement: How well a distilled score agrees with its judge, as `distil_report` measured it.
+        measured: How well a distilled score agrees with its judge or its pools, as `scorer_report` tells it.
     """
 
     column: str
@@ -76,7 +76,7 @@ class Scores:
     before: Counts
     after: Counts
     threshold: float | None
-    agreement: dict[str, float]
+    measured: dict[str, list[float]]
 
 
 @dataclass
@@ -215,7 +215,7 @@ def _scores(
             before, after = (_bins(store, plan, where, column, low, high) for where in (first, done[-1]["folder"]))
             found.append(
                 Scores(
-                    column, low, high, before, after, _threshold(store, done, column), _agreement(store, done, column)
+                    column, low, high, before, after, _threshold(store, done, column), _measured(store, done, column)
                 )
             )
     return found
@@ -257,8 +257,9 @@ def _threshold(store: Store, done: Sequence[Mapping[str, Any]], column: str) -> 
     return None
 
 
-def _agreement(store: Store, done: Sequence[Mapping[str, Any]], column: str) -> dict[str, float]:
+def _measured(store: Store, done: Sequence[Mapping[str, Any]], column: str) -> dict[str, list[float]]:
     for step in done:
-        if step["stages"] and step["stages"][0]["stage"] == Distil.name and column in {f.name for f in Distil.gives}:
-            return distil_report(read_table(store, f"{step['folder']}/decision.arrow"))
+        for stage in (Distil, Classify):
+            if step["stages"] and step["stages"][0]["stage"] == stage.name and column in {f.name for f in stage.gives}:
+                return scorer_report(read_table(store, f"{step['folder']}/decision.arrow"))
     return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -243,10 +243,31 @@ def _score(scores: Scores) -> str:
     caption = _keys(
         ("back", f"{int(scores.before.sum()):,} rows scored"), ("keep", f"{int(scores.after.sum()):,} rows kept")
     )
-    if scores.agreement:
-        figures = ", ".join(f"{escape(name)} {value:,.3g}" for name, value in scores.agreement.items())
-        caption += f"<br>Against the judge, on rows held out: {figures}."
-    return f"<h3><code>{escape(scores.column)}</code></h3>" + _figure(plot, caption)
+    if scores.measured:
+        caption += f"<br>Against the judge or the pools, on rows held out: {_figures(scores.measured)}."
+    return f"<h3><code>{escape(scores.column)}</code></h3>" + _figure(plot, caption) + _calibration(scores.measured)
+
+
+def _figures(measured: Mapping[str, Sequence[float]]) -> str:
+    """Single figures, with their intervals where they have them."""
+    told = []
+    for name, values in measured.items():
+        if len(values) in (1, 3) and not name.startswith(("curve.", "keep.")):
+            interval = f" ({values[1]:,.3g} to {values[2]:,.3g})" if len(values) == 3 else ""
+            told.append(f"{escape(name)} {values[0]:,.3g}{interval}")
+    return ", ".join(told)
+
+
+def _calibration(measured: Mapping[str, Sequence[float]]) -> str:
+    """What scores mean, and what thresholds keep."""
+    if not measured:
+        return ""
+    curve, keep = ([measured[f"{kind}.{name}"] for name in names]
+                   for kind, names in (("curve", ("scored", "true")), ("keep", ("threshold", "share"))))  # fmt: skip
+    means = [(f"{scored:.3g}", f"{true:.3g}") for scored, true in zip(*curve, strict=True)]
+    kept = [(f"{threshold:.3g}", share(round(1000 * part), 1000)) for threshold, part in zip(*keep, strict=True)]
+    tables = _table(("mean score", "mean truth"), means) + _table(("threshold", "keeps"), kept)
+    return f"<details><summary>Calibration and keep rates, on rows held out</summary>{tables}</details>"
 
 
 def _examples(tier: TierReport) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""What each rule would drop over a range of thresholds, from the signals that a run kept."""
+"""What each rule would drop over a range of thresholds, from the signals and scores that a run kept."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,8 @@ from pipelines.artifact import Store, read_table
 from pipelines.recipe import STAGES
 from pipelines.signals import signals_folder
 from tiers.errors import ArtifactError, RecipeError
+from tiers.l2_scored import Select
+from tiers.l2_scored.scorer import QUALITY
 from tiers.stage import GlobalStage, Rule, SignalStage, Stage, first_broken, signal_values
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -31,13 +34,16 @@ def thresholds(store: Store, reason: str | None = None) -> dict[str, Any]:
 
     Returns:
         `rules`: for each its stage, reason, signal, direction, present threshold, how many rows came and have a value,
-        what it drops `alone` and as the `first` that a row breaks, and `would`: (threshold, dropped).
+        what it drops `alone` and as the `first` that a row breaks, and `would`: (threshold, dropped). A selection by a
+        score is such a rule, unless it cuts each group of rows elsewhere.
 
     Raises:
         ArtifactError: there is no run here, or none of its stages keeps signals.
         RecipeError: no rule, or several, have this reason.
     """
-    found = [entry for stage, signals in _measured(store) for entry in _rules(stage, signals, reason is None)]
+    overview = reason is None
+    found = [entry for stage, signals in _measured(store) for entry in _rules(stage, signals, overview)]
+    found += [_entry(stage.name, rule, scores, overview) for stage, rule, scores in _cuts(store)]
     if not found:
         raise ArtifactError("no stage of this run has kept signals", where=store.url, hint="Run its L1 first")
     if reason is not None:
@@ -75,25 +81,47 @@ def _kind(tier: str, name: str) -> type[Stage]:
     return known[name]
 
 
+def _cuts(store: Store) -> Iterator[tuple[Select, Rule, npt.NDArray[np.float64]]]:
+    """The selections of a run that cut all rows at one score, with the scores of the rows that came to each."""
+    plan = store.read_json("plan.json")
+    for step in (step for step in plan["steps"] if step["stages"] and step["stages"][0]["stage"] == Select.name):
+        stage = Select.model_validate(step["stages"][0]["parameters"])
+        decision = f"{step['folder']}/decision.arrow"
+        if stage.per is not None or not store.exists(decision):
+            continue
+        files = [f"{step['before']}/data/{shard['name']}.arrow" for shard in plan["shards"]]
+        tables = [read_table(store, file) for file in files if store.exists(file)]
+        scores = np.concatenate([np.asarray(stage.scores(table), np.float64) for table in tables])
+        threshold = read_table(store, decision)["score"].to_pylist()
+        column = stage.dimension or QUALITY.name
+        yield stage, Rule(stage.reason, column, "below", threshold[0] if threshold else None), scores
+
+
 def _rules(stage: SignalStage, signals: pa.Table, overview: bool) -> Iterator[dict[str, Any]]:
     rules = stage.rules()
-    first = [verdict[0] for verdict in first_broken(rules, signals) if verdict]
+    first = Counter(verdict[0] for verdict in first_broken(rules, signals) if verdict)
     for rule in rules:
-        values = signal_values(signals, rule.signal)
-        known = np.sort(values[~np.isnan(values)])
-        steps = _shares(rule, known) if overview else _grid(rule, known)
-        yield {
-            "stage": stage.name,
-            "reason": str(rule.reason),
-            "signal": rule.signal,
-            "drops": rule.drops,
-            "threshold": rule.threshold,
-            "rows": len(values),
-            "known": len(known),
-            "alone": int(rule.broken(values).sum()),
-            "first": first.count(rule.reason),
-            "would": [(threshold, _dropped(rule, known, threshold)) for threshold in steps],
-        }
+        entry = _entry(stage.name, rule, signal_values(signals, rule.signal), overview)
+        yield entry | {"first": first[rule.reason]}
+
+
+def _entry(stage: str, rule: Rule, values: npt.NDArray[np.float64], overview: bool) -> dict[str, Any]:
+    """What `thresholds` tells of a rule, as if it were the first."""
+    known = np.sort(values[~np.isnan(values)])
+    steps = _shares(rule, known) if overview else _grid(rule, known)
+    alone = int(rule.broken(values).sum())
+    return {
+        "stage": stage,
+        "reason": str(rule.reason),
+        "signal": rule.signal,
+        "drops": rule.drops,
+        "threshold": rule.threshold,
+        "rows": len(values),
+        "known": len(known),
+        "alone": alone,
+        "first": alone,
+        "would": [(threshold, _dropped(rule, known, threshold)) for threshold in steps],
+    }
 
 
 def _shares(rule: Rule, known: npt.NDArray[np.float64]) -> list[float]:

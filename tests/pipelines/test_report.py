@@ -188,9 +188,11 @@ def test_a_score_shows_what_was_cut_and_where(
     ]
     assert quality.threshold == min(kept)
     assert quality.high == max(kept)
-    assert quality.agreement["judged"] == 12
+    assert quality.measured["judged"] == [12]
     page = Path(write_report(store)).read_text()
     assert f"threshold {quality.threshold:.3g}</text>" in page
+    assert "judged 12, spearman" in page
+    assert "Calibration and keep rates" in page
     assert "12 rows scored" in page
     assert "3 rows kept" in page
 

@@ -42,10 +42,10 @@ class Annotate(Stage):
 
     Attributes:
         llm: The judge, as `open_llm` names it.
-        rubric: A rubric that comes with Tierline, by name, or a YAML file of your own, or one written out. `educational`
-            suits small models in process, the others models that follow instructions, and servers.
-        reading: How the judge's rating is read: `logits` is the expected value over the answers' probabilities; `reply`
-            is what it writes, for servers that give no probabilities.
+        rubric: A rubric that comes with Tierline, by name, or a YAML file of your own, or one written out.
+            `educational` suits small models in process, the others models that follow instructions, and servers.
+        reading: How the judge's rating is read: `logits` is the expected value over the answers' probabilities;
+            `reply` is what it writes, for servers that give no probabilities.
         share: How much of the documents to judge. Which ones follows from their ids alone, and a larger share
             contains a smaller one, so raising it asks only about the new ones.
         again: How much of the judged ones to judge twice more: by the same question, and by one whose parts stand in
@@ -96,11 +96,12 @@ class Annotate(Stage):
             chosen = [row for row, row_id in enumerate(ids) if in_sample(row_id, self.share)]
             texts = [excerpt(table["text"][row].as_py(), self.excerpt_chars) for row in chosen]
             verdicts, usage = judged(judge, rubric, texts, written)
-            ratings = {row: verdict for row, verdict in zip(chosen, verdicts, strict=True)}
+            ratings = dict(zip(chosen, verdicts, strict=True))
             failed = {row: verdict for row, verdict in ratings.items() if isinstance(verdict, str)}
-            twice = [at for at, row in enumerate(chosen) if row not in failed and in_sample(ids[row], self.again, "again")]
-            again, more = asked_again(judge, rubric, [texts[at] for at in twice], written)
-            columns = _columns(len(ids), ratings, dict(zip((chosen[at] for at in twice), again, strict=True)))
+            whole = [(row, text) for row, text in zip(chosen, texts, strict=True) if row not in failed]
+            twice = {row: text for row, text in whole if in_sample(ids[row], self.again, "again")}
+            again, more = asked_again(judge, rubric, list(twice.values()), written)
+            columns = _columns(len(ids), ratings, dict(zip(twice, again, strict=True)))
             for column, values in columns.items():
                 table = add_column(table, column, values)
             keep = pa.array([row not in failed for row in range(len(ids))], pa.bool_())

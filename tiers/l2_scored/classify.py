@@ -21,7 +21,7 @@ from tiers.l1_filtered.benchmark_items import read_items
 from tiers.l2_scored.annotate import in_sample
 from tiers.l2_scored.features import Features, columns_of, features, features_in, joined
 from tiers.l2_scored.linear import Floats, Linear
-from tiers.l2_scored.scorer import QUALITY, QUALITY_BY, Scorer, fit_scorer, scorer_report
+from tiers.l2_scored.scorer import QUALITY, QUALITY_BY, Scorer, fit_scorer
 from tiers.reference import Reference
 from tiers.stage import Fetch, GlobalStage, Outcome
 
@@ -29,8 +29,9 @@ from tiers.stage import Fetch, GlobalStage, Outcome
 class Classify(GlobalStage):
     """Scores every row by how probably it is one of the good ones: `score.quality`, from 0 to 1.
 
-    The probability supposes that good and bad are equally frequent. The decision holds the scorer and, under `report.*`,
-    how it tells apart those of the pools that it wasn't fitted to; it never is measured on its own inferences.
+    The probability supposes that good and bad are equally frequent. The decision holds the scorer and, under
+    `report.*`, how it tells apart those of the pools that it wasn't fitted to; `scorer_report` reads that. It never is
+    measured on its own inferences.
 
     Attributes:
         positives: Files or folders of good texts: JSON, JSON lines or Parquet.
@@ -88,9 +89,8 @@ class Classify(GlobalStage):
         rest = own if self.negatives else own.take(np.arange(len(bad), len(own)))
         for kind, pool in (("good", good), ("bad", bad)):
             if len(pool) < self.least:
-                raise StageError(
-                    f"too few {kind} texts to train on", where=self.name, got=len(pool), expected=f"at least {self.least}"
-                )
+                least = f"at least {self.least}"
+                raise StageError(f"too few {kind} texts to train on", where=self.name, got=len(pool), expected=least)
         size = min(len(good), len(bad))
         mixed = np.random.default_rng(0).permutation(2 * size)
         seeds = joined(good.take(np.arange(size)), bad.take(np.arange(size))).take(mixed)
@@ -137,15 +137,6 @@ class Classify(GlobalStage):
         items = (item for reference in references for item in read_items(reference.url, reference, fields))
         texts = sorted({item.text for item in items if item.text.strip()}, key=lambda text: (_order(text), text))
         return features(pa.chunked_array([pa.array(texts[: self.most], pa.large_string())]), self.excerpt_bytes)
-
-
-def classify_report(decision: pa.Table) -> dict[str, list[float]]:
-    """What `Classify` measured: that of `agreement.report`, on the pools.
-
-    `own` is how many of the run's documents could have been inferred on, `own_good` and `own_bad` the shares of them
-    that the last model is sure of.
-    """
-    return scorer_report(decision)
 
 
 def _order(key: str) -> int:

@@ -21,17 +21,16 @@ from tiers.l2_scored.annotate import JUDGE, JUDGE_AGAIN, JUDGE_BY
 from tiers.l2_scored.embed import EMBEDDING
 from tiers.l2_scored.features import Features, columns_of, dense, features, features_in
 from tiers.l2_scored.linear import Floats, Linear
-from tiers.l2_scored.scorer import QUALITY, QUALITY_BY, Scorer, fit_scorer, scorer_report
+from tiers.l2_scored.scorer import QUALITY, QUALITY_BY, Scorer, fit_scorer
 from tiers.stage import Fetch, GlobalStage, Outcome
-
 
 
 class Distil(GlobalStage):
     """Fits a linear scorer to the judged rows and scores every row: `score.quality`, in the judge's scale.
 
-    Of a rubric with several dimensions each is distilled, into `score.quality_by`; `score.quality` is their overall. The
-    decision holds the scorer and, under `report.*`, how it agrees with judgements that it wasn't fitted to and how the
-    judge agrees with itself.
+    Of a rubric with several dimensions each is distilled, into `score.quality_by`; `score.quality` is their overall.
+    The decision holds the scorer and, under `report.*`, how it agrees with judgements that it wasn't fitted to, and how
+    the judge agrees with itself; `scorer_report` reads that.
 
     Attributes:
         features: `ngrams` looks at the text, `embedding` at what the stage `embed` made of it, and takes that away.
@@ -105,16 +104,6 @@ class Distil(GlobalStage):
             hint = "Put the stage `embed` before it"
             raise SchemaError("there are no embeddings", where=self.name, got=table.column_names, hint=hint)
         return dense(table[EMBEDDING.name])
-
-
-def distil_report(decision: pa.Table) -> dict[str, list[float]]:
-    """What `Distil` measured: that of `agreement.report`, and how the judge agrees with itself.
-
-    `judged_again` is how many rows were judged again, `judge_repeated` the rank correlation with the same question asked
-    anew and `judge_permuted` with its parts in another order, each with its interval; `judge_shift` is how far apart
-    these lie on average, in the judge's scale.
-    """
-    return scorer_report(decision)
 
 
 def _order(ids: pa.ChunkedArray) -> list[int]:

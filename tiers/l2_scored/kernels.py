@@ -60,7 +60,7 @@ def token(data: Any, at: int, end: int, kinds: Any, folded: Any) -> tuple[Any, i
 
 
 @inlined
-def visit(place: int, stamp: int, cells_P1K: Any, sums_K: Any, places: Any, count: int) -> int:
+def visit(place: Any, stamp: int, cells_P1K: Any, sums_K: Any, places: Any, count: Any) -> Any:
     """Adds the weights of a place if it is new to the document, which has `count`; gives 1 then, 0 otherwise."""
     new = np.int64(cells_P1K[place, 0] != stamp)  # no branch: nobody can guess it
     cells_P1K[place, 0] = stamp
@@ -75,7 +75,7 @@ def visit(place: int, stamp: int, cells_P1K: Any, sums_K: Any, places: Any, coun
 def scan(
     data: Any, begin: int, end: int, kinds: Any, folded: Any, stamp: int, cells_P1K: Any, sums_K: Any,
     places: Any,
-) -> tuple[int, int, int, int]:  # fmt: skip
+) -> tuple[Any, int, Any, int]:  # fmt: skip
     """Sums the weights of the distinct places of one text: those of its tokens and of pairs of neighbours.
 
     Fills in the sums, and the places themselves where there is room for them. Gives how many places; tokens, distinct
@@ -166,7 +166,11 @@ def score(
     Of each text `limit` bytes are read.
     """
     cells_P1K[:, 0] = 0
-    sums, places, bytes_256 = np.empty(cells_P1K.shape[1] - 1, np.int64), np.empty(0, np.uint32), np.empty(256, np.int64)
+    sums, places, bytes_256 = (
+        np.empty(cells_P1K.shape[1] - 1, np.int64),
+        np.empty(0, np.uint32),
+        np.empty(256, np.int64),
+    )
     for d in range(len(offsets_D) - 1):
         begin, end = offsets_D[d], min(offsets_D[d + 1], offsets_D[d] + limit)
         found = scan(data, begin, end, kinds, folded, d + 1, cells_P1K, sums, places)

@@ -30,7 +30,7 @@ _LEAST_DOCUMENTS = 2
 class Linear:
     """score = bias + slopes · standardised forms + step / √places · sum of the weights of the places; K scores a text.
 
-    A measure of form is standardised by its mean and spread, and is at most four spreads, so that no odd text runs away.
+    A measure of form is standardised by its mean and spread, to at most four spreads, so that no odd text runs away.
 
     Attributes:
         mean, spread: Of the forms, (F,).

@@ -47,7 +47,7 @@ class Rating:
 
 
 class Example(BaseModel):
-    """A text with the answer that it should get, in each dimension where there are several; shown to the judge first."""
+    """A text with the answer that it should get, in each dimension if there are several; shown to the judge first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,7 +73,7 @@ class AnswerRubric(BaseModel):
     kind: Literal["answer"]
     instruction: str
     question: str | dict[str, str]
-    weights: dict[str, float] = {}
+    weights: dict[str, float] = Field(default_factory=dict)
     prefill: str = ""
     answers: dict[str, float] = Field(min_length=2)
     examples: tuple[Example, ...] = ()

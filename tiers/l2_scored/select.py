@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -71,7 +72,7 @@ class Select(GlobalStage):
     max_rows: int | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=0)
     per: str | None = None
-    quotas: dict[str, float] = {}
+    quotas: dict[str, float] = Field(default_factory=dict)
     dimension: str | None = None
 
     @model_validator(mode="before")
@@ -86,7 +87,8 @@ class Select(GlobalStage):
         if self.quotas and self.per is None:
             raise ValueError("quotas are of groups: say by what rows are grouped, with `per`")
         for group, value in self.quotas.items():
-            if self.keep_share is not None and not 0 <= value <= 1 or self.min_score is None and value < 0:
+            too_much = self.keep_share is not None and value > 1
+            if too_much or (self.min_score is None and value < 0):
                 raise ValueError(f"the quota of {group!r} is no {self._kind()}: {value}")
         return self
 
@@ -96,7 +98,7 @@ class Select(GlobalStage):
         return pa.table(
             {
                 "partition": pa.array(np.zeros(table.num_rows, np.uint32)),
-                "score": self._scores(table),
+                "score": self.scores(table),
                 "id": table["id"],
                 "group": self._groups(table),
                 "tokens": pa.array(tokens, pa.int64()),
@@ -116,16 +118,34 @@ class Select(GlobalStage):
         """Drops the rows below their group's cut."""
         at = pc.index_in(self._groups(table), value_set=decision["group"].combine_chunks())
         cut, last = (decision[name].take(at) for name in ("score", "id"))
-        score = self._scores(table)
+        score = self.scores(table)
         behind = pc.fill_null(pc.greater(table["id"], last), False)
         below = pc.or_(pc.less(score, cut), pc.and_(pc.equal(score, cut), behind))
-        reason = {
+        gone = [column.filter(below).to_pylist() for column in (table["id"], score, cut)]
+        dropped = [(row_id, self.reason, _detail(value, bound)) for row_id, value, bound in zip(*gone, strict=True)]
+        return Outcome(kept=table.filter(pc.invert(below)), dropped=fates(dropped))
+
+    @property
+    def reason(self) -> SelectReason:
+        """Why it drops rows."""
+        return {
             "keep_share": SelectReason.BELOW_QUANTILE, "min_score": SelectReason.BELOW_SCORE,
             "max_rows": SelectReason.OVER_ROWS, "max_tokens": SelectReason.OVER_TOKENS,
         }[self._kind()]  # fmt: skip
-        gone = [column.filter(below).to_pylist() for column in (table["id"], score, cut)]
-        dropped = [(row_id, reason, _detail(value, bound)) for row_id, value, bound in zip(*gone, strict=True)]
-        return Outcome(kept=table.filter(pc.invert(below)), dropped=fates(dropped))
+
+    def scores(self, table: pa.Table) -> pa.ChunkedArray | pa.Array:
+        """The scores that it cuts by.
+
+        Raises:
+            SchemaError: No such dimension was scored.
+        """
+        if self.dimension is None:
+            return table[QUALITY.name]
+        scores = pc.map_lookup(table[QUALITY_BY.name], self.dimension, "first")
+        if scores.null_count:
+            known = sorted({key for row in table[QUALITY_BY.name].slice(0, 1).to_pylist() for key, _ in row})
+            raise SchemaError("no such dimension was scored", where=self.name, got=self.dimension, expected=known)
+        return scores
 
     def _kind(self) -> str:
         return next(cut for cut in _CUTS if getattr(self, cut) is not None)
@@ -137,22 +157,14 @@ class Select(GlobalStage):
         if kind == "min_score":
             kept = int(pc.sum(pc.greater_equal(rows["score"], pa.scalar(value, pa.float32()))).as_py())
             return {"group": group, "score": value, "id": None, "rows": rows.num_rows, "kept": kept}
-        kept = {
-            "keep_share": lambda: max(1, round(value * rows.num_rows)) if value else 0,
-            "max_rows": lambda: min(int(value), rows.num_rows),
-            "max_tokens": lambda: int((np.cumsum(rows["tokens"].to_numpy()) <= value).sum()),
-        }[kind]()
+        if kind == "keep_share":
+            kept = max(1, round(value * rows.num_rows)) if value else 0
+        elif kind == "max_rows":
+            kept = min(int(value), rows.num_rows)
+        else:
+            kept = int((np.cumsum(rows["tokens"].to_numpy()) <= value).sum())
         last = rows.slice(kept - 1, 1).to_pylist()[0] if kept else {"score": float("inf"), "id": ""}
         return {"group": group, "score": last["score"], "id": last["id"], "rows": rows.num_rows, "kept": kept}
-
-    def _scores(self, table: pa.Table) -> pa.ChunkedArray | pa.Array:
-        if self.dimension is None:
-            return table[QUALITY.name]
-        scores = pc.map_lookup(table[QUALITY_BY.name], self.dimension, "first")
-        if scores.null_count:
-            known = sorted({key for row in table[QUALITY_BY.name].slice(0, 1).to_pylist() for key, _ in row})
-            raise SchemaError("no such dimension was scored", where=self.name, got=self.dimension, expected=known)
-        return scores
 
     def _groups(self, table: pa.Table) -> pa.Array:
         """The name of each row's group."""
@@ -162,7 +174,8 @@ class Select(GlobalStage):
             urls = zip(table["url"].to_pylist(), table["source"].to_pylist(), strict=True)
             return pa.array([_host(url or source) for url, source in urls], pa.string())
         if self.per == "source":
-            return pa.array([source.rpartition("#")[0] or source for source in table["source"].to_pylist()], pa.string())
+            files = [source.rpartition("#")[0] or source for source in table["source"].to_pylist()]
+            return pa.array(files, pa.string())
         if self.per.startswith(_META):
             values = pc.map_lookup(table["meta"], self.per.removeprefix(_META), "first")
         elif self.per in table.column_names:
@@ -187,7 +200,7 @@ def _parts(ordered: pa.Table) -> Iterator[pa.Table]:
         return
     encoded: npt.NDArray[np.int32] = pc.dictionary_encode(groups).indices.to_numpy()
     starts = [0, *(np.flatnonzero(np.diff(encoded)) + 1).tolist(), len(groups)]
-    for start, end in zip(starts[:-1], starts[1:], strict=True):
+    for start, end in pairwise(starts):
         yield ordered.slice(start, end - start)
 
 

@@ -188,7 +188,9 @@ def test_an_excerpt_ends_behind_a_word(text: str, cut: str) -> None:
     assert excerpt(text, 10) == cut
 
 
-@pytest.mark.parametrize("fields", [{"share": 0}, {"share": 1.5}, {"rubric": "no-such"}, {"temperature": 1}, {"reading": "reply"}])
+@pytest.mark.parametrize(
+    "fields", [{"share": 0}, {"share": 1.5}, {"rubric": "no-such"}, {"temperature": 1}, {"reading": "reply"}]
+)
 def test_wrong_parameters_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises((ValidationError, RecipeError), match=r"share|rubric|temperature|reply"):
         Annotate(**fields)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tiers.document import documents
 from tiers.errors import StageError
-from tiers.l2_scored import Classify, classify_report
+from tiers.l2_scored import Classify, scorer_report
 from tiers.l2_scored.agreement import auc
 from tiers.stage import check_outcome
 
@@ -24,7 +24,10 @@ NOTICES = "copyright reserved cookies login register sitemap newsletter basket".
 def texts(words: list[str], count: int, seed: int, noise: float = 0.2) -> list[str]:
     random = np.random.default_rng(seed)
     other = BAD if words is not BAD else GOOD
-    return [" ".join(str(random.choice(other if random.random() < noise else words)) for _ in range(25)) for _ in range(count)]
+    return [
+        " ".join(str(random.choice(other if random.random() < noise else words)) for _ in range(25))
+        for _ in range(count)
+    ]
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def run(stage: Classify, table: pa.Table) -> tuple[np.ndarray, dict[str, list[fl
     decision = stage.decide(stage.reduce(spilt), lambda ids: pytest.fail("it needs no full rows"))
     outcome = stage.apply(table, decision)
     check_outcome(stage, table, outcome)
-    return outcome.kept["score.quality"].to_numpy().astype(float), classify_report(decision)
+    return outcome.kept["score.quality"].to_numpy().astype(float), scorer_report(decision)
 
 
 def test_rows_are_scored_by_how_probably_they_are_good(pools: tuple[str, str]) -> None:

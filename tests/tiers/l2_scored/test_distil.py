@@ -6,7 +6,7 @@ import pytest
 
 from tiers.document import add_column, documents
 from tiers.errors import SchemaError, StageError
-from tiers.l2_scored import Distil, distil_report
+from tiers.l2_scored import Distil, scorer_report
 from tiers.l2_scored.agreement import spearman
 from tiers.l2_scored.annotate import JUDGE, JUDGE_AGAIN, JUDGE_BY
 from tiers.l2_scored.embed import EMBEDDING
@@ -50,7 +50,7 @@ def test_rows_that_no_judge_saw_are_scored_as_it_would() -> None:
     unseen, truth = quality.to_numpy()[200:].astype(float), np.array(shares(400)[200:])
     assert spearman(unseen, truth) > 0.9
     assert np.abs(unseen - truth).mean() < 0.1  # in the judge's scale
-    report = distil_report(decision)
+    report = scorer_report(decision)
     assert report["judged"] == [200]
     assert all(low < value < high for value, low, high in (report["spearman"], report["auc"]))
     assert report["spearman"][0] > 0.9
@@ -59,7 +59,7 @@ def test_rows_that_no_judge_saw_are_scored_as_it_would() -> None:
 
 
 def test_the_report_tells_what_a_threshold_keeps() -> None:
-    report = distil_report(decide(Distil(), [corpus(200, judged=200)]))
+    report = scorer_report(decide(Distil(), [corpus(200, judged=200)]))
     thresholds, kept = report["keep.threshold"], report["keep.share"]
     assert thresholds == sorted(thresholds)
     assert kept == sorted(kept, reverse=True)
@@ -71,7 +71,7 @@ def test_the_report_is_about_rows_that_the_model_did_not_see() -> None:
     """With scores that nothing explains, a model still fits its own rows; the report must not."""
     rows = corpus(200, judged=200)
     noise = pa.array(np.random.default_rng(1).random(200), pa.float32())
-    report = distil_report(decide(Distil(penalty=0.01), [add_column(rows, JUDGE, noise)]))
+    report = scorer_report(decide(Distil(penalty=0.01), [add_column(rows, JUDGE, noise)]))
     assert abs(report["spearman"][0]) < 0.25
     assert 0.35 < report["auc"][0] < 0.65
 
@@ -86,13 +86,13 @@ def test_each_dimension_is_distilled() -> None:
     quality = outcome.kept["score.quality"].to_numpy().astype(float)
     assert spearman(np.array([row["depth"] for row in dimensions]), quality) > 0.99
     assert spearman(np.array([row["dullness"] for row in dimensions]), quality) < -0.95
-    assert distil_report(decision)["spearman.dullness"][0] > 0.9
+    assert scorer_report(decision)["spearman.dullness"][0] > 0.9
 
 
 def test_how_the_judge_agrees_with_itself_is_reported() -> None:
     rows = corpus(100, judged=100)
     again = [{"repeated": share, "permuted": 1 - share} if i < 30 else None for i, share in enumerate(shares(100))]
-    report = distil_report(decide(Distil(), [add_column(rows, JUDGE_AGAIN, again)]))
+    report = scorer_report(decide(Distil(), [add_column(rows, JUDGE_AGAIN, again)]))
     assert report["judged_again"] == [30]
     assert report["judge_repeated"][0] == pytest.approx(1)
     assert report["judge_permuted"][0] == pytest.approx(-1)
@@ -127,11 +127,11 @@ def test_too_few_judgements_are_refused() -> None:
 
 def test_of_many_judgements_some_are_used() -> None:
     decision = decide(Distil(most=40), [corpus(100, judged=100)])
-    assert distil_report(decision)["judged"] == [40]
+    assert scorer_report(decision)["judged"] == [40]
 
 
 def test_a_shard_without_judged_or_without_any_rows() -> None:
     stage, rows = Distil(), corpus(60, judged=40)
     decision, outcomes = run(stage, [rows.slice(0, 40), rows.slice(40), rows.slice(60)])
     assert [outcome.kept.num_rows for outcome in outcomes] == [40, 20, 0]
-    assert distil_report(decision)["judged"] == [40]
+    assert scorer_report(decision)["judged"] == [40]

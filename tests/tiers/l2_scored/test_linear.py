@@ -97,7 +97,7 @@ def test_a_pass_over_the_texts_gives_what_their_features_give() -> None:
 
 @pytest.mark.parametrize("penalty", [0.1, 10.0])
 def test_the_fit_minimises_its_loss(penalty: float) -> None:
-    """The gradient of squares and penalty vanishes: for each place, residuals · feature = penalty · weight / rarity²."""
+    """The gradient vanishes: for each place, residuals · feature = penalty · weight / rarity²."""
     seen = features(column(sentences(80)), 1000)
     scores = np.random.default_rng(0).random((80, 1))
     model = Linear.fit(seen, scores, penalty)
@@ -106,7 +106,10 @@ def test_the_fit_minimises_its_loss(penalty: float) -> None:
     owner = np.repeat(np.arange(80), np.diff(seen.starts))
     size = np.sqrt(np.diff(seen.starts))[owner]
     having = np.bincount(seen.places, minlength=1 << BITS)
-    pull = np.bincount(seen.places, residual[owner] / size, minlength=1 << BITS) * np.log1p(80 / np.maximum(having, 1)) ** 2
+    pull = (
+        np.bincount(seen.places, residual[owner] / size, minlength=1 << BITS)
+        * np.log1p(80 / np.maximum(having, 1)) ** 2
+    )
     weights = model.weights[:, 0] * model.step[0]
     often = having > 1
     assert pull[often] == pytest.approx(penalty * weights[often], abs=1e-4)

@@ -29,7 +29,9 @@ def test_a_channel_score_is_nats_a_token_between_the_two_sides() -> None:
     good, bad, worse = answered(-1.0, -1.0), answered(-3.0, -2.0), answered(-50.0, -50.0)
     assert rubric.rating([good, bad, worse]).overall == pytest.approx((-2 + 5) / 2)
     assert rubric.rating([good, bad, bad]).overall == pytest.approx((-2 + 5 - math.log(2)) / 2)
-    assert rubric.rating([answered(*[-1.0] * 2000), *[answered(*[-2.0] * 2000)] * 2]).overall == pytest.approx(1, abs=1e-3)
+    assert rubric.rating([answered(*[-1.0] * 2000), *[answered(*[-2.0] * 2000)] * 2]).overall == pytest.approx(
+        1, abs=1e-3
+    )
 
 
 def test_a_document_is_quoted_or_a_reply_but_never_an_instruction() -> None:
@@ -48,8 +50,12 @@ def test_a_document_is_quoted_or_a_reply_but_never_an_instruction() -> None:
 
 
 MATHS = {
-    "kind": "answer", "instruction": "i", "question": {"depth": "deep?", "ease": "easy?"}, "weights": {"depth": 3, "ease": 1},
-    "answers": {"1": 1, "5": 5}, "examples": [{"text": "a", "answer": {"depth": "5", "ease": "1"}}, {"text": "b", "answer": {"depth": "1", "ease": "1"}}],
+    "kind": "answer", "instruction": "i",
+    "question": {"depth": "deep?", "ease": "easy?"}, "weights": {"depth": 3, "ease": 1},
+    "answers": {"1": 1, "5": 5},
+    "examples": [
+        {"text": "a", "answer": {"depth": "5", "ease": "1"}}, {"text": "b", "answer": {"depth": "1", "ease": "1"}},
+    ],
 }  # fmt: skip
 
 
@@ -69,10 +75,8 @@ def test_a_written_rating_is_one_request_and_what_its_json_says() -> None:
     (request,) = rubric.requests("text", written=True)
     assert request.schema is not None
     assert request.schema["required"] == ["depth", "ease"]
-    assert [json.loads(turn.content) for turn in request.messages if turn.role == "assistant"][0] == {
-        "depth": "5",
-        "ease": "1",
-    }
+    shown = [json.loads(turn.content) for turn in request.messages if turn.role == "assistant"]
+    assert shown[0] == {"depth": "5", "ease": "1"}
     for reply in ('{"depth": "5", "ease": "1"}', ' {"ease": 1, "depth": 5}\n'):
         rating = rubric.rating([Result(reply, Finish.STOP)], written=True)
         assert (rating.overall, rating.by) == (4, {"depth": 5, "ease": 1})
@@ -83,7 +87,8 @@ def test_a_written_rating_is_one_request_and_what_its_json_says() -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        "", "5", "Rating: 5", '{"depth": "5"}', '{"depth": "5", "ease": "1", "bonus": "5"}', '{"depth": "5", "ease": "9"}',
+        "", "5", "Rating: 5", '{"depth": "5"}', '{"depth": "5", "ease": "1", "bonus": "5"}',
+        '{"depth": "5", "ease": "9"}',
         '{"depth": 5.0, "ease": 1}', '{"depth": true, "ease": 1}', '{"depth": [5], "ease": 1}', "[5, 1]",
         '{"depth": "5", "ease": "1"} and so on', '```json\n{"depth": "5", "ease": "1"}\n```', '{"depth": "5", "ease"',
     ],
@@ -100,9 +105,8 @@ def test_a_permuted_rubric_asks_the_same_in_another_order() -> None:
         assert other != rubric
         asked, again = ([request.messages for request in each.requests("text")] for each in (rubric, other))
         assert asked != again
-        words = (sorted(re.findall(r"\w+", " ".join(turn.content for turns in each for turn in turns).lower())) for each in (asked, again))
-        first, second = words
-        assert first == second
+        first, second = (" ".join(turn.content for turns in each for turn in turns) for each in (asked, again))
+        assert sorted(re.findall(r"\w+", first.lower())) == sorted(re.findall(r"\w+", second.lower()))
 
 
 @pytest.mark.parametrize(

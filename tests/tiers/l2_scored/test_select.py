@@ -18,7 +18,9 @@ def scored(scores: list[float]) -> pa.Table:
 
 
 def placed(rows: list[dict[str, object]], scores: list[float]) -> pa.Table:
-    return add_column(documents([{"text": "t", "source": f"s#{i}", **row} for i, row in enumerate(rows)]), QUALITY, scores)
+    return add_column(
+        documents([{"text": "t", "source": f"s#{i}", **row} for i, row in enumerate(rows)]), QUALITY, scores
+    )
 
 
 def run(stage: Select, shards: list[pa.Table]) -> list[Outcome]:
