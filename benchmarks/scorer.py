@@ -1,6 +1,6 @@
 """The distilled scorer: how fast it is, how well it agrees with its judge, and fastText and embeddings beside it.
 
-    python benchmarks/scorer.py [--fasttext PYTHON] [--judged N]
+    python benchmarks/scorer.py [--fasttext PYTHON] [--judged N] [--only PART ...]
 
 PYTHON is that of an environment with fastText (`pip install fasttext-numpy2-wheel`); without it its rows are left out.
 Agreement: SmolLM2-135M judges pages of Debian's documentation and of news by the rubric `educational` (half an hour of
@@ -216,6 +216,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fasttext", metavar="PYTHON", help="a Python that has fastText")
     parser.add_argument("--judged", type=int, default=1500, help="how many pages to judge, at most")
+    parser.add_argument(
+        "--only", nargs="*", choices=("agreement", "pools", "speed"), help="the others stay as they are"
+    )
     arguments = parser.parse_args()
     fast: Rivals = {
         name: partial(ask_fasttext, arguments.fasttext, settings)
@@ -224,19 +227,36 @@ def main() -> None:
     }
     texts, truth = judgements(arguments.judged)
     print(f"{len(texts)} pages judged")
-    result = {"agreement": agreement(fast, texts, truth), "pools": pools(fast), "speed": speed(fast, texts, truth)}
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "agreement": lambda: agreement(fast, texts, truth),
+        "pools": lambda: pools(fast),
+        "speed": lambda: speed(fast, texts, truth),
+    }
+    path = record.RESULTS / "scorer.json"
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["result"] if path.exists() else {}
     found = {"name": "debian documentation and news", "pages": len(texts), "sha256": record.hash_texts(texts)}
-    record.write_result("scorer", result, ["numba", "numpy", "pyarrow"], found)
+    for part in arguments.only or parts:
+        result[part] = parts[part]()
+        record.write_result("scorer", result, ["numba", "numpy", "pyarrow"], found)
     show(result)
 
 
 def show(result: dict[str, Any]) -> None:
+    for part, table in (("agreement", show_agreement), ("pools", show_pools), ("speed", show_speed)):
+        if part in result:
+            table(result[part])
+
+
+def show_agreement(result: dict[str, Any]) -> None:
     rows = [
         [name, *("{:.3f} ({:.3f}-{:.3f})".format(*row[key]) for key in ("spearman", "auc"))]
-        for name, row in result["agreement"].items()
+        for name, row in result.items()
     ]
     record.print_table("Agreement with the judge, on pages held out", ["scorer", "Spearman (95 %)", "AUC (95 %)"], rows)
-    for split, found in result["pools"].items():
+
+
+def show_pools(result: dict[str, Any]) -> None:
+    for split, found in result.items():
         rows = [
             [name, "{:.4f} ({:.4f}-{:.4f})".format(*row["auc"]), row["train_cpu_seconds"]]
             for name, row in found.items()
@@ -244,6 +264,9 @@ def show(result: dict[str, Any]) -> None:
         ]
         title = f"Pools, held out: {split}; {found['trained_on']} and {found['held_out']} pages"
         record.print_table(title, ["scorer", "AUC (95 %)", "CPU s to train"], rows)
+
+
+def show_speed(result: dict[str, Any]) -> None:
     rows = [
         [
             name,
@@ -251,7 +274,7 @@ def show(result: dict[str, Any]) -> None:
             row["megabytes_per_cpu_second"],
             row["tokens_per_cpu_second"],
         ]
-        for name, row in result["speed"].items()
+        for name, row in result.items()
         if isinstance(row, dict)
     ]
     record.print_table("Speed", ["scorer", "documents/CPU s", "MB/CPU s", "tokens/CPU s"], rows)

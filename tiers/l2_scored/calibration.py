@@ -53,15 +53,15 @@ class Isotonic:
         beyond = np.minimum(0, scores - self.x[0]) + np.maximum(0, scores - self.x[-1])
         return np.asarray(np.interp(scores, self.x, self.y) + self.slope * beyond)
 
-    def numbers(self) -> list[float]:
+    def numbers(self) -> Floats:
         """All that it is made of."""
-        return [self.slope, *self.x.tolist(), *self.y.tolist()]
+        return np.concatenate([[self.slope], self.x, self.y])
 
     @classmethod
-    def of(cls, numbers: list[float]) -> Self:
-        """What has these `numbers`."""
-        x_S, y_S = np.array(numbers[1:]).reshape(2, -1)
-        return cls(x_S, y_S, numbers[0])
+    def of(cls, numbers: Floats) -> Self:
+        """What is made of these `numbers`."""
+        x_S, y_S = numbers[1:].reshape(2, -1)
+        return cls(x_S, y_S, float(numbers[0]))
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,14 @@ class Platt:
         """The probabilities."""
         return _sigmoid(self.slope * scores + self.shift)
 
-    def numbers(self) -> list[float]:
+    def numbers(self) -> Floats:
         """All that it is made of."""
-        return [self.slope, self.shift]
+        return np.array([self.slope, self.shift])
 
     @classmethod
-    def of(cls, numbers: list[float]) -> Self:
-        """What has these `numbers`."""
-        return cls(*numbers)
+    def of(cls, numbers: Floats) -> Self:
+        """What is made of these `numbers`."""
+        return cls(*numbers.tolist())
 
 
 Calibration = Isotonic | Platt

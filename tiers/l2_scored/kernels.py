@@ -30,8 +30,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def kernel(function: Function) -> Function:
-    """Compiles `function` when it is first called, and keeps the machine code on the disk."""
-    return cast("Function", njit(cache=True, nogil=True)(function))
+    """Compiles `function` when it is first called, and keeps the machine code on the disk where that can be written."""
+    try:
+        return cast("Function", njit(cache=True, nogil=True)(function))
+    except RuntimeError:
+        return cast("Function", njit(nogil=True)(function))
 
 
 def inlined(function: Function) -> Function:

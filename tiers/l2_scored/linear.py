@@ -6,6 +6,7 @@ difference of the two output vectors, is the mean of one number for each n-gram 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,19 +98,18 @@ class Linear:
     def _standard(self, forms: Floats) -> Floats:
         return _standard(forms, self.mean, self.spread)
 
-    def table(self) -> dict[str, list[float]]:
-        """The model as lists of numbers."""
+    def numbers(self) -> dict[str, Floats]:
+        """All that it is made of."""
         arrays = {name: getattr(self, name) for name in ("mean", "spread", "slopes", "weights", "step", "bias")}
-        return {name: array.reshape(-1).tolist() for name, array in arrays.items()}
+        return {name: array.reshape(-1).astype(np.float64) for name, array in arrays.items()}
 
     @classmethod
-    def from_table(cls, rows: dict[str, list[float]]) -> Linear:
-        """The model of which `table` made lists."""
-        outputs = len(rows["bias"])
-        arrays = {name: np.array(rows[name]) for name in ("mean", "spread", "step", "bias")}
-        slopes = np.array(rows["slopes"]).reshape(-1, outputs)
-        weights = np.array(rows["weights"], np.int32).reshape(-1, outputs)
-        return cls(slopes=slopes, weights=weights, **arrays)
+    def of(cls, numbers: Mapping[str, Floats]) -> Linear:
+        """What is made of these `numbers`."""
+        outputs = len(numbers["bias"])
+        arrays = {name: numbers[name] for name in ("mean", "spread", "step", "bias")}
+        weights = numbers["weights"].astype(np.int32).reshape(-1, outputs)
+        return cls(slopes=numbers["slopes"].reshape(-1, outputs), weights=weights, **arrays)
 
 
 class _Rows:

@@ -56,22 +56,22 @@ class Scorer:
 
     def table(self, measured: Mapping[str, Sequence[float]]) -> pa.Table:
         """The scorer and what was measured of it, in the form of `MODEL`."""
-        rows: dict[str, list[float]] = self.model.table()
+        rows = self.model.numbers()
         for name, calibration in self.calibrations.items():
             rows[f"{'platt' if isinstance(calibration, Platt) else 'isotonic'}.{name}"] = calibration.numbers()
-        rows |= {f"report.{name}": list(values) for name, values in measured.items()}
+        rows |= {f"report.{name}": np.array(values, np.float64) for name, values in measured.items()}
         return pa.table([pa.array(rows), pa.array(rows.values(), pa.list_(pa.float64()))], schema=MODEL)
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Scorer:
         """The scorer in a table that `table` made."""
-        rows = dict(zip(table["name"].to_pylist(), table["values"].to_pylist(), strict=True))
+        rows = {str(name): numbers.values.to_numpy() for name, numbers in zip(*table.columns, strict=True)}
         calibrations: dict[str, Calibration] = {}
         for key, numbers in rows.items():
             kind, _, name = key.partition(".")
             if kind in ("platt", "isotonic"):
                 calibrations[name] = (Platt if kind == "platt" else Isotonic).of(numbers)
-        return cls(Linear.from_table(rows), calibrations)
+        return cls(Linear.of(rows), calibrations)
 
 
 def fit_scorer(

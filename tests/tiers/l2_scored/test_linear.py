@@ -124,7 +124,7 @@ def test_texts_that_all_look_the_same_can_be_fitted() -> None:
 def test_a_model_survives_its_numbers() -> None:
     seen = features(column(sentences(30)), 1000)
     model = Linear.fit(seen, np.random.default_rng(0).random((30, 2)), 1.0)
-    assert np.array_equal(Linear.from_table(model.table()).predict(seen), model.predict(seen))
+    assert np.array_equal(Linear.of(model.numbers()).predict(seen), model.predict(seen))
 
 
 def test_vectors_in_place_of_features() -> None:
