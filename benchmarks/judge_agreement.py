@@ -4,8 +4,8 @@
     python benchmarks/judge_agreement.py --only smollm2-135m/educational  # one judge; the others stay as they are
 
 On every second passage of `data/judge_passages.jsonl`: the rank correlation of the first judgements with those by the
-same question, asked anew without a cache, and with those by one whose parts are in another order; each with its bootstrap
-interval. `shift` is how far the latter lie from the first on average, in standard deviations of these.
+same question, asked anew without a cache, and with those by one whose parts are in another order; each with its
+bootstrap interval. `shift` is how far the latter lie from the first on average, in standard deviations of these.
 """
 
 from __future__ import annotations

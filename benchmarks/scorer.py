@@ -2,12 +2,12 @@
 
     python benchmarks/scorer.py [--fasttext PYTHON] [--judged N] [--only PART ...]
 
-PYTHON is that of an environment with fastText (`pip install fasttext-numpy2-wheel`); without it its rows are left out.
-Agreement: SmolLM2-135M judges pages of Debian's documentation and of news by the rubric `educational` (half an hour of
-CPU; answers are kept), and each scorer is fitted to four fifths of them and looked at on the others, five times;
-fastText, which knows classes, to whether a page is in the better half. Pools: pages that are prose against indices,
-licences and logs of changes; `elsewhere` trains on some packages and looks at others. Speed: one core, texts of 4,096
-bytes that lie in an Arrow table or in a list of strings.
+PYTHON is that of an environment with fastText (`pip install fasttext-numpy2-wheel`); without it its rows stay as they
+are. Agreement: SmolLM2-135M judges pages of Debian's documentation and of news by the rubric `educational` (half an
+hour of CPU; answers are kept), and each scorer is fitted to four fifths of them and looked at on the others, five
+times; fastText, which knows classes, to whether a page is in the better half. Pools: pages that are prose against
+indices, licences and logs of changes; `elsewhere` trains on some packages and looks at others. Speed: one core, texts
+of 4,096 bytes that lie in an Arrow table or in a list of strings.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from tiers.errors import ModelError
 from tiers.l2_scored import Distil, Embedding, load_rubric
 from tiers.l2_scored.agreement import auc, spearman, with_interval
 from tiers.l2_scored.annotate import JUDGE, excerpt, judged
+from tiers.l2_scored.distil import PENALTIES
 from tiers.l2_scored.embed import EMBEDDING
 from tiers.l2_scored.features import Features, dense, features
 from tiers.l2_scored.linear import Linear
@@ -46,7 +47,7 @@ from tiers.stage import Context
 Floats = npt.NDArray[np.float64]
 Rivals = dict[str, Callable[..., dict[str, Any]]]
 
-LIMIT, PENALTY, FOLDS, REPEATS, SPEED = 4096, 0.3, 5, 7, 4000
+LIMIT, PENALTY, FOLDS, REPEATS, SPEED = 4096, PENALTIES["ngrams"], 5, 7, 4000
 PUBLISHED = {"dim": 256, "lr": 0.1, "wordNgrams": 3, "minCount": 5, "epoch": 3}
 """Ultra-FineWeb's settings, found on millions of texts (MiniCPM4 report, section 3.1)."""
 SMALL = {"dim": 64, "lr": 0.5, "wordNgrams": 2, "minCount": 1, "epoch": 25}
@@ -101,7 +102,9 @@ def agreement(fast: Rivals, texts: list[str], truth: Floats) -> dict[str, Any]:
             print(f"{name} left out: {error}")
     rows: dict[str, Any] = {}
     for name, (seen, seconds) in heads.items():
-        rows[name] = _measured(seen, truth) | ({"documents_per_cpu_second": 1 / seconds} if seconds else {})
+        rows[name] = _measured(seen, truth, PENALTIES["ngrams" if seconds is None else "embedding"]) | (
+            {"documents_per_cpu_second": 1 / seconds} if seconds else {}
+        )
     fold = np.arange(len(texts)) % FOLDS
     for name, ask in fast.items():
         scores = np.zeros(len(texts))
@@ -113,10 +116,10 @@ def agreement(fast: Rivals, texts: list[str], truth: Floats) -> dict[str, Any]:
     return rows
 
 
-def _measured(seen: Features, truth: Floats) -> dict[str, Any]:
+def _measured(seen: Features, truth: Floats, penalty: float) -> dict[str, Any]:
     """What the stage reports."""
     _, found = fit_scorer(
-        seen, truth[:, None], (), lambda rows: Linear.fit(seen.take(rows), truth[rows][:, None], PENALTY), FOLDS
+        seen, truth[:, None], (), lambda rows: Linear.fit(seen.take(rows), truth[rows][:, None], penalty), FOLDS
     )
     return {key: [round(value, 4) for value in values] for key, values in found.items()}
 
@@ -236,9 +239,19 @@ def main() -> None:
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["result"] if path.exists() else {}
     found = {"name": "debian documentation and news", "pages": len(texts), "sha256": record.hash_texts(texts)}
     for part in arguments.only or parts:
-        result[part] = parts[part]()
+        result[part] = _merged(result.get(part, {}), parts[part]())
         record.write_result("scorer", result, ["numba", "numpy", "pyarrow"], found)
     show(result)
+
+
+def _merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """What was found now, beside rows of before that were left out now."""
+    tables = {name: _merged(before[name], rows) for name, rows in now.items() if name in before and _is_table(rows)}
+    return before | now | tables
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(row, dict) and "auc" in row for row in value.values())
 
 
 def show(result: dict[str, Any]) -> None:

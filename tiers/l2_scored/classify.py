@@ -56,7 +56,7 @@ class Classify(GlobalStage):
     rounds: int = Field(default=2, ge=1, le=20)
     sure: float = Field(default=0.8, gt=0.5, lt=1)
     share: float = Field(default=0.1, gt=0, le=1)
-    penalty: float = Field(default=0.3, gt=0)
+    penalty: float = Field(default=1.0, gt=0)
     excerpt_bytes: int = Field(default=4096, ge=50, le=1 << 24)
     least: int = Field(default=30, ge=10)
     most: int = Field(default=20_000, ge=10)

@@ -24,6 +24,8 @@ from tiers.l2_scored.linear import Floats, Linear
 from tiers.l2_scored.scorer import QUALITY, QUALITY_BY, Scorer, fit_scorer
 from tiers.stage import Fetch, GlobalStage, Outcome
 
+PENALTIES = {"ngrams": 1.0, "embedding": 10.0}
+
 
 class Distil(GlobalStage):
     """Fits a linear scorer to the judged rows and scores every row: `score.quality`, in the judge's scale.
@@ -34,7 +36,7 @@ class Distil(GlobalStage):
 
     Attributes:
         features: `ngrams` looks at the text, `embedding` at what the stage `embed` made of it, and takes that away.
-        penalty: Of the ridge regression.
+        penalty: Of the ridge regression; by default 1 for `ngrams` and 10 for `embedding` (`benchmarks/scorer.py`).
         excerpt_bytes: How much of a text's beginning `ngrams` looks at.
         least: Fewer judged rows than this are refused.
         most: Of more judged rows than this, those with the smallest hashes are used.
@@ -47,7 +49,7 @@ class Distil(GlobalStage):
     gives: ClassVar[tuple[pa.Field, ...]] = (QUALITY, QUALITY_BY)
 
     features: Literal["ngrams", "embedding"] = "ngrams"
-    penalty: float = Field(default=0.3, gt=0)
+    penalty: float | None = Field(default=None, gt=0)
     excerpt_bytes: int = Field(default=4096, ge=50, le=1 << 24)
     least: int = Field(default=30, ge=10)
     most: int = Field(default=20_000, ge=10)
@@ -84,8 +86,9 @@ class Distil(GlobalStage):
                 hint="Raise annotate's share, or lower distil's least",
             )
         seen, (dimensions, truth) = features_in(findings), _judgements(findings)
+        penalty = self.penalty or PENALTIES[self.features]
         scorer, measured = fit_scorer(
-            seen, truth, dimensions, lambda rows: Linear.fit(seen.take(rows), truth[rows], self.penalty), self.folds
+            seen, truth, dimensions, lambda rows: Linear.fit(seen.take(rows), truth[rows], penalty), self.folds
         )
         return scorer.table(measured | _own_agreement(findings))
 

@@ -1,4 +1,4 @@
-"""What the distilled scorer sees of a text: hashed tokens and pairs of neighbours, and a few measures of its form.
+"""What the distilled scorer sees of a text: hashed words and pairs of neighbours, or a vector that stands for it.
 
 No model and no vocabulary: a token's place follows from its hash, so any worker computes the same features without
 having seen the corpus (feature hashing: Weinberger et al. 2009, section 2). A feature counts once in a document,
@@ -19,13 +19,8 @@ import pyarrow.compute as pc
 
 from tiers.l2_scored import kernels
 
-BITS = 18
+BITS = 17
 """Hashed features fall into 2**BITS places."""
-FORMS = (
-    "log_tokens", "token_chars", "distinct", "digits", "capitals", "signs", "line_tokens", "sentence_tokens",
-)  # fmt: skip
-"""The measures of form, in the order of their columns; shares are of characters or of tokens."""
-
 _BATCH = 1 << 22
 """Bytes of text whose features are found at once, if they are of more than one text."""
 Bytes = npt.NDArray[np.uint8]
@@ -33,11 +28,10 @@ Counts = npt.NDArray[np.int64]
 
 
 class Reading(NamedTuple):
-    """How the kernels read bytes: the kind of each, its folded form, and what it counts as."""
+    """How the kernels read bytes: the kind of each, and its folded form."""
 
     kinds: Bytes
     folded: Bytes
-    tallies: Counts
 
 
 @dataclass(frozen=True)
@@ -47,12 +41,12 @@ class Features:
     Attributes:
         starts: int64, N + 1: text i has the places from `starts[i]` to `starts[i + 1]`.
         places: uint32, below 2**BITS, distinct in each text.
-        forms: float64, (N, len(FORMS)).
+        vectors: float64, (N, V); V is 0 where there are places.
     """
 
     starts: Counts
     places: npt.NDArray[np.uint32]
-    forms: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -62,19 +56,19 @@ class Features:
         counts = np.diff(self.starts)[rows]
         starts = np.concatenate([[0], np.cumsum(counts)])
         at = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], counts)
-        return Features(starts, self.places[at], self.forms[rows])
+        return Features(starts, self.places[at], self.vectors[rows])
 
 
 def features(texts: pa.ChunkedArray, limit: int) -> Features:
     """The features of the first `limit` bytes of each text."""
-    counts, places, forms = [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)], [np.zeros((0, len(FORMS)))]
+    counts, places = [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)]
     for data, offsets in batches(texts, limit):
-        room = int(np.minimum(np.diff(offsets), limit).sum())
-        found, count, form = np.empty(2 * room, np.uint32), *_empty(len(offsets) - 1)
-        total = kernels.see(data, offsets, limit, *reading(), 1 << BITS, found, count, form)
-        counts, places, forms = [*counts, count], [*places, found[:total].copy()], [*forms, form]
+        found = np.empty(2 * int(np.minimum(np.diff(offsets), limit).sum()), np.uint32)
+        count = np.empty(len(offsets) - 1, np.int64)
+        total = kernels.see(data, offsets, limit, *reading(), 1 << BITS, found, count)
+        counts, places = [*counts, count], [*places, found[:total].copy()]
     starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-    return Features(starts, np.concatenate(places), np.concatenate(forms))
+    return Features(starts, np.concatenate(places), np.zeros((len(starts) - 1, 0)))
 
 
 def batches(texts: pa.ChunkedArray, limit: int) -> Iterator[tuple[Bytes, Counts]]:
@@ -93,10 +87,6 @@ def batches(texts: pa.ChunkedArray, limit: int) -> Iterator[tuple[Bytes, Counts]
             first = last
 
 
-def _empty(count: int) -> tuple[Counts, npt.NDArray[np.float64]]:
-    return np.empty(count, np.int64), np.empty((count, len(FORMS)))
-
-
 @lru_cache(maxsize=1)
 def reading() -> Reading:
     """How bytes are read.
@@ -113,19 +103,7 @@ def reading() -> Reading:
     kinds[0x80:0xC0] = kernels.WORD | kernels.INSIDE
     kinds[0xC0:] = kernels.WORD
     kinds[[0xC2, 0xE2, 0xEF]] = kinds[0xE3:0xEA] = kinds[0xF0:] = kernels.SIGN
-    kinds[list(b".!?")] |= kernels.END
-    return Reading(kinds, folded, _tallies(kinds))
-
-
-def _tallies(kinds: Bytes) -> Counts:
-    """Whether each byte begins a character, one that is a letter or digit, a digit, a capital, or a sign [5, 256]."""
-    begins = kinds & kernels.INSIDE == 0
-    ideograph = (np.arange(256) >= 0xE3) & (np.arange(256) <= 0xE9)
-    letters = begins & ((kinds & 3 == kernels.WORD) | ideograph)
-    characters = [chr(byte) for byte in range(128)] + [" "] * 128
-    digits, capitals = ([each(c) for c in characters] for each in (str.isdecimal, str.isupper))
-    signs = (kinds & 3 == kernels.SIGN) & ~ideograph
-    return np.array([begins, letters, digits, capitals, signs], np.int64)
+    return Reading(kinds, folded)
 
 
 def joined(first: Features, second: Features) -> Features:
@@ -133,29 +111,32 @@ def joined(first: Features, second: Features) -> Features:
     return Features(
         np.concatenate([first.starts, first.starts[-1] + second.starts[1:]]),
         np.concatenate([first.places, second.places]),
-        np.concatenate([first.forms, second.forms.reshape(-1, first.forms.shape[1])]),
+        np.concatenate([first.vectors, second.vectors]),
     )
 
 
 def dense(vectors: pa.ChunkedArray) -> Features:
-    """Features that are given vectors instead: they stand where the measures of form would."""
+    """Features that are given vectors."""
     rows = vectors.combine_chunks()
-    forms = pc.list_flatten(rows).to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(rows), -1)
-    return Features(np.zeros(len(rows) + 1, np.int64), np.zeros(0, np.uint32), forms)
+    flat = pc.list_flatten(rows).to_numpy(zero_copy_only=False).astype(np.float64)
+    return Features(np.zeros(len(rows) + 1, np.int64), np.zeros(0, np.uint32), _matrix(flat, len(rows)))
 
 
 def columns_of(seen: Features) -> dict[str, pa.Array]:
     """Features as two columns of a table."""
-    forms = np.arange(0, seen.forms.size + 1, max(1, seen.forms.shape[1]), dtype=np.int64)[: len(seen) + 1]
+    starts = np.arange(len(seen) + 1) * seen.vectors.shape[1]
     return {
         "places": pa.LargeListArray.from_arrays(pa.array(seen.starts), pa.array(seen.places)),
-        "forms": pa.LargeListArray.from_arrays(pa.array(forms), pa.array(seen.forms.reshape(-1))),
+        "vectors": pa.LargeListArray.from_arrays(pa.array(starts), pa.array(seen.vectors.reshape(-1))),
     }
 
 
 def features_in(table: pa.Table) -> Features:
     """The features in a table that has these columns."""
-    places, forms = (table[name].combine_chunks() for name in ("places", "forms"))
+    places, vectors = (table[name].combine_chunks() for name in ("places", "vectors"))
     starts = np.concatenate([[0], np.cumsum(pc.list_value_length(places).to_numpy())]).astype(np.int64)
-    flat = forms.flatten().to_numpy()
-    return Features(starts, places.flatten().to_numpy(), flat.reshape(len(forms), -1 if len(forms) else len(FORMS)))
+    return Features(starts, places.flatten().to_numpy(), _matrix(vectors.flatten().to_numpy(), len(vectors)))
+
+
+def _matrix(flat: npt.NDArray[np.float64], rows: int) -> npt.NDArray[np.float64]:
+    return flat.reshape(rows, len(flat) // max(1, rows))

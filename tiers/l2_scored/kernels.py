@@ -2,7 +2,7 @@
 
 Texts are UTF-8 as Arrow keeps it: `data` and the `offsets` at which documents begin [D + 1]. A *token* is a run of
 letters and digits, or a single sign or ideograph; the first byte of a character tells which. Arrays carry their shape
-as a suffix: D documents, F measures of form, K outputs, P places of hashed features.
+as a suffix: D documents, N texts, K outputs, P places of hashed features.
 
 A place's weights are integers and lie behind a *stamp*, the number of the last document that has it: one look at the
 memory tells whether the document had it before and what it is worth, and sums don't depend on their order.
@@ -18,11 +18,10 @@ from numba import njit
 
 SPACE, WORD, SIGN = 0, 1, 2
 """What a character is part of: nothing, a word, a token of its own."""
-INSIDE, END = 4, 8
-"""No first byte of a character; a mark that ends a sentence if a space follows."""
+INSIDE = 4
+"""No first byte of a character."""
 
 _KIND = 3
-_BREAK = 10
 _BASIS, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 _ROLL = np.uint64(0x9E3779B97F4A7C15)
 
@@ -76,32 +75,26 @@ def visit(place: Any, stamp: int, cells_P1K: Any, sums_K: Any, places: Any, coun
 
 @inlined
 def scan(
-    data: Any, begin: int, end: int, kinds: Any, folded: Any, stamp: int, cells_P1K: Any, sums_K: Any,
-    places: Any,
-) -> tuple[Any, int, Any, int]:  # fmt: skip
-    """Sums the weights of the distinct places of one text: those of its tokens and of pairs of neighbours.
+    data: Any, begin: int, end: int, kinds: Any, folded: Any, stamp: int, cells_P1K: Any, sums_K: Any, places: Any
+) -> Any:
+    """Sums the weights of the distinct places of one text, those of its tokens and of pairs of neighbours.
 
-    Fills in the sums, and the places themselves where there is room for them. Gives how many places; tokens, distinct
-    ones, and ends of sentences.
+    Fills in the sums, and the places themselves if there is room for them. Gives how many there are.
     """
     shift = np.uint64(64 - bits_of(len(cells_P1K)))
-    count, tokens, distinct, ends = 0, 0, 0, 0
-    before, at = np.uint64(0), begin
+    count, before, at = 0, np.uint64(0), begin
     sums_K[:] = 0
     while at < end:
-        kind = kinds[data[at]]
-        if kind & _KIND == SPACE:
+        if kinds[data[at]] & _KIND == SPACE:
             at += 1
             continue
         value, at = token(data, at, end, kinds, folded)
-        ends += kind & END != 0 and (at == end or kinds[data[at]] & _KIND == SPACE)
-        new = visit(np.int64(value >> shift), stamp, cells_P1K, sums_K, places, count)
-        count, distinct = count + new, distinct + new
-        if tokens:
+        count += visit(np.int64(value >> shift), stamp, cells_P1K, sums_K, places, count)
+        if before:
             pair = ((before * _ROLL) ^ value) * _ROLL
             count += visit(np.int64(pair >> shift), stamp, cells_P1K, sums_K, places, count)
-        tokens, before = tokens + 1, value
-    return count, tokens, distinct, ends
+        before = value | np.uint64(1)  # no token is none
+    return count
 
 
 @kernel
@@ -113,72 +106,35 @@ def bits_of(size: int) -> int:
     return bits
 
 
-@inlined
-def measure(data: Any, begin: int, end: int, tallies: Any, bytes_256: Any, found: Any, forms_F: Any) -> None:
-    """Fills in the measures of form of one text: from what `scan` found, and from how often it has each byte."""
-    bytes_256[:] = 0
-    for at in range(begin, end):
-        bytes_256[data[at]] += 1
-    characters, letters, digits, capitals, signs = 0, 0, 0, 0, 0
-    for byte in range(256):
-        many = bytes_256[byte]
-        characters += many * tallies[0, byte]
-        letters += many * tallies[1, byte]
-        digits += many * tallies[2, byte]
-        capitals += many * tallies[3, byte]
-        signs += many * tallies[4, byte]
-    _, tokens, distinct, ends = found
-    every, size = max(tokens, 1), max(characters, 1)
-    forms_F[0] = np.log1p(tokens)
-    forms_F[1] = letters / every
-    forms_F[2] = distinct / every
-    forms_F[3] = digits / size
-    forms_F[4] = capitals / size
-    forms_F[5] = signs / size
-    forms_F[6] = np.log1p(every / (bytes_256[_BREAK] + 1))
-    forms_F[7] = np.log1p(every / (ends + 1))
-
-
 @kernel
-def see(
-    data: Any, offsets_D: Any, limit: int, kinds: Any, folded: Any, tallies: Any, size: int,
-    places: Any, counts_D: Any, forms_DF: Any,
-) -> int:  # fmt: skip
-    """Writes the places of texts one behind the other and gives their number; fills in how many, and the forms.
+def see(data: Any, offsets_D: Any, limit: int, kinds: Any, folded: Any, size: int, places: Any, counts_D: Any) -> Any:
+    """Writes the places of texts one behind the other and gives their number; fills in how many each text has.
 
     Of each text `limit` bytes are read; `size` places there are.
     """
-    cells, sums, bytes_256 = np.zeros((size, 1), np.int32), np.empty(0, np.int64), np.empty(256, np.int64)
+    cells, sums = np.zeros((size, 1), np.int32), np.empty(0, np.int64)
     total = 0
     for d in range(len(offsets_D) - 1):
         begin, end = offsets_D[d], min(offsets_D[d + 1], offsets_D[d] + limit)
-        found = scan(data, begin, end, kinds, folded, d + 1, cells, sums, places[total:])
-        measure(data, begin, end, tallies, bytes_256, found, forms_DF[d])
-        counts_D[d] = found[0]
-        total += found[0]
+        counts_D[d] = scan(data, begin, end, kinds, folded, d + 1, cells, sums, places[total:])
+        total += counts_D[d]
     return total
 
 
 @kernel
 def score(
-    data: Any, offsets_D: Any, limit: int, kinds: Any, folded: Any, tallies: Any, cells_P1K: Any,
-    sums_DK: Any, counts_D: Any, forms_DF: Any,
-) -> None:  # fmt: skip
-    """Fills in the sums of the weights of each text's places, how many there are, and the forms.
+    data: Any, offsets_D: Any, limit: int, kinds: Any, folded: Any, cells_P1K: Any, sums_DK: Any, counts_D: Any
+) -> None:
+    """Fills in the sums of the weights of each text's places, and how many there are.
 
     Of each text `limit` bytes are read.
     """
     cells_P1K[:, 0] = 0
-    sums, places, bytes_256 = (
-        np.empty(cells_P1K.shape[1] - 1, np.int64),
-        np.empty(0, np.uint32),
-        np.empty(256, np.int64),
-    )
+    sums, places = np.empty(cells_P1K.shape[1] - 1, np.int64), np.empty(0, np.uint32)
     for d in range(len(offsets_D) - 1):
         begin, end = offsets_D[d], min(offsets_D[d + 1], offsets_D[d] + limit)
-        found = scan(data, begin, end, kinds, folded, d + 1, cells_P1K, sums, places)
-        measure(data, begin, end, tallies, bytes_256, found, forms_DF[d])
-        sums_DK[d], counts_D[d] = sums, found[0]
+        counts_D[d] = scan(data, begin, end, kinds, folded, d + 1, cells_P1K, sums, places)
+        sums_DK[d] = sums
 
 
 @kernel

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tiers.l2_scored import kernels
-from tiers.l2_scored.features import BITS, FORMS, Features, batches, reading
+from tiers.l2_scored.features import BITS, Features, batches, reading
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,27 +22,20 @@ _LEVELS = 1 << 20
 """The largest weight in whole steps: what lies below a step depends on the machine's arithmetic."""
 _ROUNDS = 500
 _EXACT = 1e-7
-_FARTHEST = 4.0
-_FORM = 0.1
 _LEAST_DOCUMENTS = 2
 
 
 @dataclass(frozen=True)
 class Linear:
-    """score = bias + slopes · standardised forms + step / √places · sum of the weights of the places; K scores a text.
-
-    A measure of form is standardised by its mean and spread, to at most four spreads, so that no odd text runs away.
+    """score = bias + slopes · vector + step / √places · sum of the weights of the places; K scores a text.
 
     Attributes:
-        mean, spread: Of the forms, (F,).
-        slopes: (F, K).
+        slopes: (V, K).
         weights: int32, (2**BITS, K), in steps.
         step: (K,).
         bias: (K,).
     """
 
-    mean: Floats
-    spread: Floats
     slopes: Floats
     weights: npt.NDArray[np.int32]
     step: Floats
@@ -50,33 +43,35 @@ class Linear:
 
     @classmethod
     def fit(cls, seen: Features, scores: Floats, penalty: float) -> Linear:
-        """Least squares with a penalty on the squared norm of slopes and weights (Hoerl and Kennard 1970).
+        """Least squares with `penalty` times the squared norm of slopes and weights (Hoerl and Kennard 1970).
 
-        The penalty is `penalty` for a place's weight, divided by the square of its inverse document frequency ln(1 +
-        N / n) (Spärck Jones 1972), so that rare words may tell more; a place that only one text has gets no weight.
-        For slopes it is ten times `penalty`.
+        A place that only one text has gets no weight.
 
         Args:
             seen: Features of N texts.
             scores: (N, K).
             penalty: Above 0.
         """
-        mean, spread = seen.forms.mean(axis=0), np.maximum(seen.forms.std(axis=0), 1e-6)
-        rows = _Rows(seen, _standard(seen.forms, mean, spread))
+        rows = _Rows(seen)
         fitted = [rows.solve(column, penalty) for column in scores.T]
-        slopes = np.stack([form for form, _ in fitted], axis=1).astype(np.float32).astype(np.float64)
+        slopes = np.stack([slope for slope, _ in fitted], axis=1).astype(np.float32).astype(np.float64)
         exact = np.stack([place for _, place in fitted], axis=1)
         step = np.maximum(np.abs(exact).max(axis=0), 1e-12).astype(np.float32).astype(np.float64) / _LEVELS
-        model = cls(mean, spread, slopes, np.rint(exact / step).astype(np.int32), step, np.zeros(scores.shape[1]))
+        model = cls(slopes, np.rint(exact / step).astype(np.int32), step, np.zeros(scores.shape[1]))
         bias = (scores - model.predict(seen)).mean(axis=0).astype(np.float32).astype(np.float64)
-        return cls(mean, spread, slopes, model.weights, step, bias)
+        return cls(slopes, model.weights, step, bias)
 
     def predict(self, seen: Features) -> Floats:
         """The scores of texts whose features are there (N, K)."""
         sums = np.empty((len(seen), len(self.bias)))
         for k in range(len(self.bias)):
             kernels.gather(seen.starts, seen.places, self.weights[:, k].astype(np.float64), sums[:, k])
-        return self._scores(sums, np.diff(seen.starts), seen.forms)
+        scores = self._scores(sums, np.diff(seen.starts))
+        for vector_N, slope_K in zip(
+            seen.vectors.T, self.slopes, strict=True
+        ):  # no BLAS, whose sums depend on the rows
+            scores += vector_N[:, None] * slope_K
+        return scores
 
     def score(self, texts: pa.ChunkedArray, limit: int) -> Floats:
         """The scores of the first `limit` bytes of each text (N, K), in one pass over them."""
@@ -85,45 +80,36 @@ class Linear:
         for data, offsets in batches(texts, limit):
             count = len(offsets) - 1
             sums, places = np.empty((count, len(self.bias)), np.int64), np.empty(count, np.int64)
-            forms = np.empty((count, len(FORMS)))
-            kernels.score(data, offsets, limit, *reading(), cells, sums, places, forms)
-            scores.append(self._scores(sums, places, forms))
+            kernels.score(data, offsets, limit, *reading(), cells, sums, places)
+            scores.append(self._scores(sums, places))
         return np.concatenate(scores)
 
-    def _scores(self, sums: npt.NDArray[np.int64] | Floats, places: npt.NDArray[np.int64], forms: Floats) -> Floats:
-        hashed = sums * self.step / np.sqrt(np.maximum(places, 1))[:, None]
-        formed = sum(form[:, None] * slope for form, slope in zip(self._standard(forms).T, self.slopes, strict=True))
-        return np.asarray(self.bias + formed + hashed)
-
-    def _standard(self, forms: Floats) -> Floats:
-        return _standard(forms, self.mean, self.spread)
+    def _scores(self, sums: npt.NDArray[np.int64] | Floats, places: npt.NDArray[np.int64]) -> Floats:
+        return np.asarray(self.bias + sums * self.step / np.sqrt(np.maximum(places, 1))[:, None])
 
     def numbers(self) -> dict[str, Floats]:
         """All that it is made of."""
-        arrays = {name: getattr(self, name) for name in ("mean", "spread", "slopes", "weights", "step", "bias")}
+        arrays = {name: getattr(self, name) for name in ("slopes", "weights", "step", "bias")}
         return {name: array.reshape(-1).astype(np.float64) for name, array in arrays.items()}
 
     @classmethod
     def of(cls, numbers: Mapping[str, Floats]) -> Linear:
         """What is made of these `numbers`."""
         outputs = len(numbers["bias"])
-        arrays = {name: numbers[name] for name in ("mean", "spread", "step", "bias")}
         weights = numbers["weights"].astype(np.int32).reshape(-1, outputs)
-        return cls(slopes=numbers["slopes"].reshape(-1, outputs), weights=weights, **arrays)
+        return cls(numbers["slopes"].reshape(-1, outputs), weights, numbers["step"], numbers["bias"])
 
 
 class _Rows:
-    """The matrix X that has a row for each text, its standardised forms and its places, as products with it.
+    """The matrix X that has a row for each text, its vector and its places, as products with it.
 
-    V is the diagonal matrix of what penalties are divided by. U of the places are in enough texts to be worth anything.
+    U of the places are in enough texts to be worth anything.
     """
 
-    def __init__(self, seen: Features, forms: Floats) -> None:
-        self._forms = forms
+    def __init__(self, seen: Features) -> None:
+        self._vectors_NV = seen.vectors
         self._scale_N = 1 / np.sqrt(np.maximum(np.diff(seen.starts), 1))
-        having_P = np.bincount(seen.places, minlength=1 << BITS)
-        self._used = np.flatnonzero(having_P >= _LEAST_DOCUMENTS)
-        self._worth_U = np.log1p(len(seen) / having_P[self._used]) ** 2
+        self._used = np.flatnonzero(np.bincount(seen.places, minlength=1 << BITS) >= _LEAST_DOCUMENTS)
         number_P = np.full(1 << BITS, -1)
         number_P[self._used] = np.arange(len(self._used))
         numbers = number_P[seen.places]
@@ -131,7 +117,7 @@ class _Rows:
         self._starts = np.concatenate([[0], np.cumsum(numbers >= 0)])[seen.starts]
 
     def solve(self, scores_N: Floats, penalty: float) -> tuple[Floats, Floats]:
-        """What forms and places are worth: VXᵀa, where (CXVXᵀC + penalty) a = C scores and C takes the mean away.
+        """What vectors and places are worth: Xᵀa, where (CXXᵀC + penalty) a = C scores and C takes the mean away.
 
         By conjugate gradients (Hestenes and Stiefel 1952) in as many numbers as there are texts.
         """
@@ -148,23 +134,17 @@ class _Rows:
             rest_N -= length * image_N
             size, before = float(rest_N @ rest_N), size
             way_N = rest_N + size / before * way_N
-        slopes_F, places_U = self._transposed(a_N)
+        slopes_V, places_U = self._transposed(a_N)
         places_P = np.zeros(1 << BITS)
         places_P[self._used] = places_U
-        return slopes_F, places_P
+        return slopes_V, places_P
 
     def _transposed(self, vector_N: Floats) -> tuple[Floats, Floats]:
-        """VXᵀ times a vector."""
         places_U = np.zeros(len(self._used))
         kernels.scatter(self._starts, self._places, vector_N * self._scale_N, places_U)
-        return _FORM * (self._forms.T @ vector_N), places_U * self._worth_U
+        return self._vectors_NV.T @ vector_N, places_U
 
-    def _times(self, slopes_F: Floats, places_U: Floats) -> Floats:
-        """X times a vector."""
-        sums_N = np.empty(len(self._forms))
+    def _times(self, slopes_V: Floats, places_U: Floats) -> Floats:
+        sums_N = np.empty(len(self._scale_N))
         kernels.gather(self._starts, self._places, places_U, sums_N)
-        return np.asarray(self._forms @ slopes_F + sums_N * self._scale_N)
-
-
-def _standard(forms: Floats, mean: Floats, spread: Floats) -> Floats:
-    return np.clip((forms - mean) / spread, -_FARTHEST, _FARTHEST)
+        return np.asarray(self._vectors_NV @ slopes_V + sums_N * self._scale_N)

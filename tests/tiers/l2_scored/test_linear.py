@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiers.l2_scored.features import BITS, FORMS, Features, columns_of, features, features_in
+from tiers.l2_scored.features import BITS, Features, columns_of, features, features_in, joined
 from tiers.l2_scored.linear import Linear
 
 
@@ -34,9 +34,6 @@ def test_features_are_those_of_the_text_alone(texts: list[str]) -> None:
     for i, text in enumerate(texts):
         alone = features(column([text]), 1000)
         assert np.array_equal(together.places[together.starts[i] : together.starts[i + 1]], alone.places)
-        assert np.array_equal(together.forms[i], alone.forms[0])
-    assert together.forms.shape == (len(texts), len(FORMS))
-    assert np.isfinite(together.forms).all()
 
 
 def test_words_and_pairs_of_neighbours_count_once() -> None:
@@ -56,19 +53,6 @@ def test_what_a_word_is_in_other_scripts() -> None:
     assert len(places("👍")) == 1
 
 
-def test_measures_of_form() -> None:
-    (found,) = features(column(["The CPU has 64 cores.\nIt is fast!"]), 1000).forms
-    form = dict(zip(FORMS, found.tolist(), strict=True))
-    assert form["log_tokens"] == pytest.approx(np.log1p(10))
-    assert form["token_chars"] == pytest.approx(24 / 10)
-    assert form["distinct"] == 1
-    assert form["digits"] == pytest.approx(2 / 33)
-    assert form["capitals"] == pytest.approx(5 / 33)
-    assert form["signs"] == pytest.approx(2 / 33)
-    assert form["line_tokens"] == pytest.approx(np.log1p(10 / 2))
-    assert form["sentence_tokens"] == pytest.approx(np.log1p(10 / 3))
-
-
 @pytest.mark.parametrize("limit", [5, 6])
 def test_features_stop_at_the_excerpt(limit: int) -> None:
     assert set(features(column(["aa bb cc"]), limit).places.tolist()) == places("aa bb")
@@ -82,7 +66,8 @@ def test_a_text_may_end_in_the_middle_of_a_character() -> None:
 def test_features_survive_a_table() -> None:
     seen = features(column(["a b c", "", "d"]), 100)
     back = features_in(pa.table(columns_of(seen)))
-    assert all(np.array_equal(getattr(back, name), getattr(seen, name)) for name in ("starts", "places", "forms"))
+    assert all(np.array_equal(getattr(back, name), getattr(seen, name)) for name in ("starts", "places", "vectors"))
+    assert np.array_equal(joined(seen, back).take(np.array([5])).places, seen.take(np.array([2])).places)
     taken = back.take(np.array([2, 0]))
     assert np.array_equal(taken.places, np.concatenate([seen.places[5:], seen.places[:5]]))
     assert len(features_in(pa.table(columns_of(features(column([]), 9))))) == 0
@@ -97,7 +82,7 @@ def test_a_pass_over_the_texts_gives_what_their_features_give() -> None:
 
 @pytest.mark.parametrize("penalty", [0.1, 10.0])
 def test_the_fit_minimises_its_loss(penalty: float) -> None:
-    """The gradient vanishes: for each place, residuals · feature = penalty · weight / rarity²."""
+    """The gradient vanishes: for each place, residuals · feature = penalty · weight."""
     seen = features(column(sentences(80)), 1000)
     scores = np.random.default_rng(0).random((80, 1))
     model = Linear.fit(seen, scores, penalty)
@@ -106,10 +91,7 @@ def test_the_fit_minimises_its_loss(penalty: float) -> None:
     owner = np.repeat(np.arange(80), np.diff(seen.starts))
     size = np.sqrt(np.diff(seen.starts))[owner]
     having = np.bincount(seen.places, minlength=1 << BITS)
-    pull = (
-        np.bincount(seen.places, residual[owner] / size, minlength=1 << BITS)
-        * np.log1p(80 / np.maximum(having, 1)) ** 2
-    )
+    pull = np.bincount(seen.places, residual[owner] / size, minlength=1 << BITS)
     weights = model.weights[:, 0] * model.step[0]
     often = having > 1
     assert pull[often] == pytest.approx(penalty * weights[often], abs=1e-4)
