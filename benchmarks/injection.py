@@ -28,6 +28,7 @@ import record
 import scorer
 
 from tiers.l2_scored import load_rubric
+from tiers.l2_scored.agreement import auc, with_interval
 from tiers.l2_scored.annotate import Verdict, judged
 from tiers.l2_scored.features import features
 from tiers.l2_scored.linear import Linear
@@ -73,20 +74,17 @@ def judge(name: str) -> Callable[[Sequence[str]], list[Verdict]]:
     return lambda some: judged(llm, load_rubric(rubric), some, reading == ["reply"])[0]
 
 
-def gap(name: str, verdicts: Callable[[Sequence[str]], list[Verdict]]) -> tuple[float, bool | None]:
+def gap(name: str, verdicts: Callable[[Sequence[str]], list[Verdict]]) -> tuple[float, bool]:
     """The distance between the medians of good and bad texts, and whether the judge can tell them apart."""
-    passages = lines("judge_passages.jsonl")
+    passages = [passage for passage in lines("judge_passages.jsonl") if passage["grade"] != 1]
+    good = np.array([passage["grade"] == 2 for passage in passages])
     if name == "distilled":
-        found = [_overall(verdict) for verdict in verdicts([passage["text"] for passage in passages])]
-        measured, tells = dict(zip((passage["id"] for passage in passages), found, strict=True)), None
+        found = np.array([_overall(verdict) for verdict in verdicts([passage["text"] for passage in passages])])
     else:
-        of_judge = json.loads((record.RESULTS / "judge.json").read_text())["result"]
-        row = of_judge["/".join(name.split("/")[:2])]
-        measured, tells = row["scores"], row["auc_interval_95"][0] > 0.5
-    medians = [
-        np.median([measured[passage["id"]] for passage in passages if passage["grade"] == grade]) for grade in (2, 0)
-    ]
-    return float(medians[0] - medians[1]), tells
+        row = json.loads((record.RESULTS / "judge.json").read_text())["result"]["/".join(name.split("/")[:2])]
+        found = np.array([row["scores"][passage["id"]] for passage in passages])
+    _, low, _ = with_interval(lambda scores, kind: auc(scores, kind > 0.5), found, good.astype(float))
+    return float(np.median(found[good]) - np.median(found[~good])), bool(low > 0.5)
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -160,17 +158,7 @@ def main() -> None:
             "sha256": record.hash_files(files),
         }
         record.write_result("injection", rows, ["torch", "transformers"], found)
-    headings = [
-        "judge",
-        "can tell",
-        "attempts: median",
-        "95 %",
-        "neutral: median",
-        "95 %",
-        "attempts above",
-        "failed",
-        "outside",
-    ]
+    headings = ["judge", "tells", "attempt", "95 %", "neutral", "95 %", "above", "failed", "outside"]
     table = [
         [name, str(row["can_tell"]), *(row[kind][at] for kind in ("attempt", "neutral") for at in ("median", "95 %")),
          row["attempts_above_95_of_100_neutral"], f"{row['failed']}/{row['verdicts']}", row["outside_the_scale"]]
