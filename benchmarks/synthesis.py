@@ -1,6 +1,6 @@
 """Synthesis: what a small model writes from real pages, what each gate drops of it, and how well gates tell.
 
-    python benchmarks/synthesis.py --cache DIR           # hours of one core for 41 pages; a second run reads the cache
+    python benchmarks/synthesis.py --cache DIR           # hours of one core for 33 pages; a second run reads the cache
     python benchmarks/synthesis.py --only gates judge    # parts alone; the others' figures stay as they are
 
 `families`: written from pages of Debian's handbook, of LibreOffice's help and of Python's documentation (`general`),
@@ -34,11 +34,11 @@ import debian
 import numpy as np
 import pyarrow as pa
 import record
-from tiers.l2_scored.ridge import auc
 
 from tiers.document import documents
 from tiers.l0_raw.html.stage import ExtractHtml
 from tiers.l2_scored.annotate import judged
+from tiers.l2_scored.ridge import auc
 from tiers.l2_scored.rubric import AnswerRubric
 from tiers.l3_edited.synthesis import gates, grounding
 from tiers.l3_edited.synthesis.checkable_tasks import CheckableTasks
@@ -108,7 +108,7 @@ def families(domain: str, table: pa.Table, llm: LLM) -> tuple[dict[str, Any], pa
 def alignment(table: pa.Table, llm: LLM, small: LLM) -> dict[str, Any]:
     """Figures of the two stages that go on from questions that were kept."""
     maths, figures = MathsAnswers(), {}
-    pairs, tasks = PreferencePairs(max_tokens=128, min_margin=0.25), CheckableTasks(max_tokens=128)
+    pairs, tasks = PreferencePairs(max_tokens=128, min_margin=0.25), CheckableTasks(rollouts=4, max_tokens=128)
     writers = [Counting(llm), Counting(small)]
     outcome = pairs.make(table, writers, writers[0], maths)
     figures[pairs.name] = counts(table, outcome, *writers)
@@ -214,7 +214,8 @@ def _auc(own: Sequence[float], other: Sequence[float]) -> float:
 
 
 def show(result: dict[str, Any]) -> None:
-    for domain, figures in result.get("families", {}).items():
+    for domain in result.get("families", {}):
+        figures = result["families"][domain] | result["alignment"].get(domain, {})
         rows = [
             (
                 name,
@@ -241,7 +242,7 @@ def show(result: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--documents", type=int, nargs=2, default=(25, 16), help="of each domain")
+    parser.add_argument("--documents", type=int, nargs=2, default=(25, 8), help="of each domain")
     parser.add_argument("--llm", default="qwen2.5-coder-0.5b")
     parser.add_argument("--cache", type=Path, help="folder of answers, to go on after an interruption")
     parser.add_argument("--only", nargs="*", choices=("families", "gates", "judge"))
@@ -256,14 +257,14 @@ def main() -> None:
     if "judge" in parts and XQUAD.exists():
         result["judge"] = {"llm": arguments.llm, **judge_figures(llm)}
     if "families" in parts:
-        small = open_llm("smollm2-135m", default_models(), arguments.cache)
+        small, rows = open_llm("smollm2-135m", default_models(), arguments.cache), {}
         result["llm"], result["families"], result["alignment"] = arguments.llm, {}, {}
         for domain, count in zip(SOURCES, arguments.documents, strict=True):
             table = pages(domain, count)
             corpus[domain] = {"documents": table.num_rows, "sha256": record.hash_texts(table["text"].to_pylist())}
-            result["families"][domain], rows = families(domain, table, llm)
-            result["alignment"][domain] = alignment(rows, llm, small)
-            show(result)
+            result["families"][domain], rows[domain] = families(domain, table, llm)
+        for domain, table in rows.items():
+            result["alignment"][domain] = alignment(table, llm, small)
     show(result)
     packages = ("jsonschema", "math-verify", "torch", "transformers")
     written = record.write_result("synthesis", result, packages, corpus)
