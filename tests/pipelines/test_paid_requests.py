@@ -52,6 +52,7 @@ def recipe(served: Served, inputs: Path, write_recipe: Callable[..., Path]) -> C
 
     def write(**budget: float) -> Path:
         judge = {"llm": f"openai:tiny@{served.url}", "rubric": RUBRIC, "share": 1.0, "excerpt_chars": 80}
+        judge["again"] = 0  # what is asked twice on purpose is sent twice
         return write_recipe(
             inputs=[{"path": f"{inputs}/*.jsonl"}],
             l1=["exact_duplicates"],

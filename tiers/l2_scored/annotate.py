@@ -135,11 +135,8 @@ def asked_again(
     Returns:
         Both verdicts on each text, and what was asked for.
     """
-    # what is read is the same, but no cache of requests knows it
-    anew = [
-        [replace(request, max_tokens=request.max_tokens + 1) for request in rubric.requests(text, written)]
-        for text in texts
-    ]
+    # what is asked is the same, but the cache of requests has no answer for its seed
+    anew = [[replace(request, seed=1) for request in rubric.requests(text, written)] for text in texts]
     repeated, usage = _verdicts(judge, rubric, anew, written)
     permuted, more = judged(judge, rubric.permuted(), texts, written)
     return list(zip(repeated, permuted, strict=True)), usage + more
