@@ -21,8 +21,8 @@ import numpy as np
 import record
 
 from tiers.l2_scored import load_rubric
-from tiers.l2_scored.annotate import excerpt
 from tiers.l2_scored.agreement import spearman
+from tiers.l2_scored.annotate import excerpt
 from tiers.llm import Finish, Request, Result, open_llm
 from tiers.llm.models import default_models, load_causal_lm
 

@@ -37,8 +37,8 @@ import record
 
 from tiers.document import documents
 from tiers.l0_raw.html.stage import ExtractHtml
-from tiers.l2_scored.annotate import judged
 from tiers.l2_scored.agreement import auc
+from tiers.l2_scored.annotate import judged
 from tiers.l2_scored.rubric import AnswerRubric
 from tiers.l3_edited.synthesis import gates, grounding
 from tiers.l3_edited.synthesis.checkable_tasks import CheckableTasks
