@@ -217,23 +217,23 @@ def main() -> None:
     arguments = parser.parse_args()
 
     result: dict[str, Any] = {path.stem: score(read_replies(path)) for path in arguments.replies}
-    pages = held_out_pages() if arguments.windows or arguments.documents else {}
-    sets = {name: examples(part, arguments.windows) for name, part in pages.items()}
-    if arguments.windows or arguments.documents:
-        llm = TransformersLLM(MODEL, default_models(), adapter=PACKAGED)
-        start = time.process_time()
-        if arguments.windows:
-            result["packaged"] = score(ask(llm, sets))
-            count = sum(map(len, sets.values()))
-            result["cpu_seconds_a_window"] = round((time.process_time() - start) / count, 2)
-        if arguments.documents:
-            result["verdicts"] = judged(llm, pages, arguments.documents)
-    if arguments.untrained:
-        result["untrained"] = score(ask(TransformersLLM(MODEL, default_models()), sets))
     for name, part in result.items():
-        if name not in ("cpu_seconds_a_window", "verdicts"):
-            show(name, part)
-    print({name: result[name] for name in ("cpu_seconds_a_window", "verdicts") if name in result})
+        show(name, part)
+    pages = held_out_pages() if arguments.windows or arguments.documents else {}
+    sets = {name: examples(part, arguments.windows) for name, part in pages.items() if arguments.windows}
+    llm = TransformersLLM(MODEL, default_models(), adapter=PACKAGED) if pages else None
+    if llm is not None and sets:
+        start = time.process_time()
+        result["packaged"] = score(ask(llm, sets))
+        result["cpu_seconds_a_window"] = round((time.process_time() - start) / sum(map(len, sets.values())), 2)
+        show("packaged", result["packaged"])
+        print(f"CPU seconds a window: {result['cpu_seconds_a_window']}", flush=True)
+    if llm is not None and arguments.documents:
+        result["verdicts"] = judged(llm, pages, arguments.documents)
+        print(json.dumps(result["verdicts"], indent=1), flush=True)
+    if arguments.untrained and sets:
+        result["untrained"] = score(ask(TransformersLLM(MODEL, default_models()), sets))
+        show("untrained", result["untrained"])
     corpus = {
         "held_out_packages": list(editor_data.HELD_OUT),
         "windows": record.hash_texts(text for part in sets.values() for text, _ in part),
