@@ -378,6 +378,8 @@ def _train_on(
     teacher = SentenceEncoder(models, recipe.retrieval_teacher) if recipe.retrieval_teacher else None
     if teacher is not None and recipe.early_adapters and recipe.weights.contrastive:
         learn_from(teacher, compressor, sought, some)
+    if recipe.early and trainer.device == "cuda":  # at once, in large batches, which a step's are not
+        trainer.frozen.closed_book(corpus.natural)
     run(trainer, out, resume)
     if trainer.rank:
         return False
@@ -409,8 +411,6 @@ def run(trainer: Trainer, out: Path, resume: bool = True) -> None:
     if resume and (out / "checkpoint.pt").exists():
         trainer.load(out)
     recipe = trainer.recipe
-    if trainer.device == "cuda" and trainer.step < recipe.early:  # in large batches, which a step's are not
-        trainer.frozen.closed_book(trainer.corpus.natural)
     last = min(recipe.steps, recipe.stop or recipe.steps)
     with (out / "metrics.jsonl").open("a", encoding="utf-8") if trainer.rank == 0 else nullcontext() as log:
         while trainer.step < last and not trainer.impatient():

@@ -96,6 +96,8 @@ def _serve(seconds: int) -> None:
     """Answers comparisons until there are no more; each may take `seconds` of processor time."""
     from math_verify import parse, verify
 
+    # The first formula loads sympy's parsers, for seconds where Python hasn't compiled them yet: on nobody's account.
+    verify(parse("$1$", parsing_timeout=None), parse(r"$\frac{1}{1}$", parsing_timeout=None), timeout_seconds=None)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
