@@ -158,9 +158,10 @@ def main() -> None:
             "sha256": record.hash_files(files),
         }
         record.write_result("injection", rows, ["torch", "transformers"], found)
-    headings = ["judge", "tells", "attempt", "95 %", "neutral", "95 %", "above", "failed", "outside"]
+    headings = ["judge", "tells", "distance", "attempt", "95 %", "neutral", "95 %", "above", "failed", "outside"]
+    columns = [(kind, at) for kind in ("attempt", "neutral") for at in ("median", "95 %")]
     table = [
-        [name, str(row["can_tell"]), *(row[kind][at] for kind in ("attempt", "neutral") for at in ("median", "95 %")),
+        [name, str(row["can_tell"]), row["gap"], *(row[kind][at] for kind, at in columns),
          row["attempts_above_95_of_100_neutral"], f"{row['failed']}/{row['verdicts']}", row["outside_the_scale"]]
         for name, row in rows.items()
     ]  # fmt: skip
