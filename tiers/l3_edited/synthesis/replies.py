@@ -1,7 +1,8 @@
 r"""Replies in JSON, as language models write it around LaTeX.
 
 A model that writes `"\frac{1}{2}"` in JSON has written a form feed and `rac{1}{2}`; `\neq` becomes a line break and
-`eq`. So a backslash that begins a command of LaTeX, or no escape of JSON, is taken for a backslash.
+`eq`. So a backslash that begins a command of LaTeX, or no escape of JSON, is taken for a backslash. Where a line break
+and a word are as likely, as in `\nu` and `\nless`, it is taken for one behind an odd number of dollar signs.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ _ESCAPE = re.compile(
         (?P<command>
             (?:b(?:ar|ars|egin|eta|f|ig|igg|inom|mod|oldsymbol|ot|oxed|ullet)
             |f(?:lat|orall|rac|box)
-            |n(?:abla|eg|eq|e|ot|otin|olimits|less|exists|mid|parallel)
+            |n(?:abla|eg|eq|ot|otin|olimits)
             |r(?:aise|angle|brace|brack|ceil|floor|ho|ight|ightarrow|m|tag)
             |t(?:ag|an|anh|au|ext|extbf|extit|extrm|frac|heta|herefore|ilde|imes|o|op|riangle)
             |u(?:nderline|nderbrace|parrow|psilon|plus))
             (?![A-Za-z])
         )
+        | (?P<ambiguous>n(?:e|exists|i|less|mid|parallel|u)(?![A-Za-z]))
         | (?P<escape>["/bfnrt]|u[0-9a-fA-F]{4})
         | (?P<other>)
     )""",
@@ -67,7 +69,8 @@ def invalid(content: dict[str, Any], schema: dict[str, Any]) -> str | None:
 
 
 def _doubled(match: re.Match[str]) -> str:
-    kept = match[0] == r"\\" or match["escape"] is not None
+    in_prose = match["ambiguous"] is not None and match.string.count("$", 0, match.start()) % 2 == 0
+    kept = match[0] == r"\\" or match["escape"] is not None or in_prose
     return match[0] if kept else "\\" + match[0]
 
 

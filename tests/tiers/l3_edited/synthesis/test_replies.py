@@ -8,6 +8,7 @@ from tiers.l3_edited.synthesis.replies import invalid, read_object
 
 FORMULAS = (
     r"\frac{1}{2}",
+    r"$x_\nu \ne y$",
     r"x \neq y",
     r"\beta \times \nabla f",
     r"\right)",
@@ -27,6 +28,7 @@ def test_escapes_of_json_stay_what_they_are() -> None:
     said = {"a": 'line\nnext\ttab "quoted" é / \\ end', "b": "one\nnot two\rthree"}
     assert read_object(json.dumps(said), "") == said
     assert read_object(r'{"a": "one\ntwo \u00e9"}', "") == {"a": "one\ntwo é"}
+    assert read_object(r'{"a": "$x$\nu is less,\nless,\ne.g. 1"}', "") == {"a": "$x$\nu is less,\nless,\ne.g. 1"}
 
 
 def test_a_reply_is_whole_or_goes_on_from_its_beginning() -> None:
