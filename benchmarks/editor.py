@@ -53,6 +53,7 @@ from tiers.llm.transformers_llm import TransformersLLM
 
 MODEL = "qwen2.5-coder-0.5b"
 STAGE = EditByProgram(llm=MODEL, window=3000, max_tokens=160)
+EVERYTHING = '[{"op":"remove_all"}]'
 GUARDS = Guards(max_deleted=1, max_inserted=200, allow_remove_all=True)
 
 
@@ -158,7 +159,7 @@ def judged(llm: TransformersLLM, sets: dict[str, list[Page]], count: int) -> dic
     likely = [worthless(result) for result in llm.complete([verdict_request(page.raw) for page in found])]
     parts = [[window.of(page.raw) for window in windows(page.raw, STAGE.window)] for page in found]
     replies = iter(llm.complete([STAGE.request(text) for part in parts for text in part]))
-    emptied = [all(next(replies).text == '[{"op":"remove_all"}]' for _ in part) for part in map(tuple, parts)]
+    emptied = [all([next(replies).text == EVERYTHING for _ in part]) for part in parts]
     pairs = [(a, b) for a in likely[: len(worst)] for b in likely[len(worst) :]]
     return {
         "worthless": len(worst),
