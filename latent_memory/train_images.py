@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,8 +42,8 @@ from latent_memory.pretrained import PACKAGED, load_compressor, load_generator
 from latent_memory.reader import Thought
 from latent_memory.repeated_questions import RepeatedQuestions
 from latent_memory.train import RECONSTRUCT, run, training_device
-from tiers.errors import RecipeError
 from tiers.llm.models import default_models
+from tiers.training_recipe import read_training_recipe
 
 TOP_K = 64
 SAMPLE = 24
@@ -139,13 +139,7 @@ def load_image_recipe(path: Path) -> ImageTraining:
     Raises:
         RecipeError: naming every key that is wrong.
     """
-    try:
-        return ImageTraining.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise RecipeError("the training recipe can't be read", where=str(path), got=str(error)) from error
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise RecipeError("the training recipe is not valid", where=str(path), got=wrong) from error
+    return read_training_recipe(path, ImageTraining)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from latent_memory.compressor import CompressorConfig
 from latent_memory.data import Form
-from tiers.errors import RecipeError
+from tiers.training_recipe import read_training_recipe
 
 
 class DataSource(BaseModel):
@@ -165,10 +164,4 @@ def load_recipe(path: Path) -> MemoryTraining:
     Raises:
         RecipeError: naming every key that is wrong.
     """
-    try:
-        return MemoryTraining.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise RecipeError("the training recipe can't be read", where=str(path), got=str(error)) from error
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise RecipeError("the training recipe is not valid", where=str(path), got=wrong) from error
+    return read_training_recipe(path, MemoryTraining)

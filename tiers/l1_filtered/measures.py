@@ -16,6 +16,7 @@ from tiers.l1_filtered.kernels.text import Characters, Text, decode, encode
 from tiers.l1_filtered.kernels.words import Words, split_words
 from tiers.l1_filtered.rules import C4, GopherRepetition
 from tiers.l1_filtered.words import characters, entries, special_chunks
+from tiers.text_buffers import text_buffers
 
 if TYPE_CHECKING:
     from tiers.l1_filtered.quality_rules import QualityRules
@@ -125,14 +126,5 @@ def _details(before: Text, after: Edited) -> Iterator[str | None]:
 
 def _batches(texts: pa.ChunkedArray, table: Characters) -> Iterator[Text]:
     """Texts as the kernels see them, in order, about `_BATCH` bytes at a time."""
-    for chunk in texts.cast(pa.large_string()).chunks:
-        _, offsets_buffer, data_buffer = chunk.buffers()
-        if not len(chunk):
-            continue
-        data = np.frombuffer(data_buffer or b"", np.uint8)
-        offsets = np.frombuffer(offsets_buffer, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
-        first = 0
-        while first < len(chunk):
-            last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _BATCH, "right")) - 1)
-            yield decode(data, offsets[first : last + 1], table)
-            first = last
+    for data, offsets in text_buffers(texts, _BATCH):
+        yield decode(data, offsets, table)

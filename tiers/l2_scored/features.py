@@ -7,7 +7,6 @@ however often it is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,10 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tiers.l2_scored import kernels
+from tiers.text_buffers import text_buffers
 
 BITS = 17
 """Hashed features fall into 2**BITS places."""
-_BATCH = 1 << 22
+BATCH = 1 << 22
 """Bytes of text whose features are found at once, if they are of more than one text."""
 Bytes = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
@@ -62,29 +62,13 @@ class Features:
 def features(texts: pa.ChunkedArray, limit: int) -> Features:
     """The features of the first `limit` bytes of each text."""
     counts, places = [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)]
-    for data, offsets in batches(texts, limit):
+    for data, offsets in text_buffers(texts, BATCH, limit):
         found = np.empty(2 * int(np.minimum(np.diff(offsets), limit).sum()), np.uint32)
         count = np.empty(len(offsets) - 1, np.int64)
         total = kernels.see(data, offsets, limit, *reading(), 1 << BITS, found, count)
         counts, places = [*counts, count], [*places, found[:total].copy()]
     starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
     return Features(starts, np.concatenate(places), np.zeros((len(starts) - 1, 0)))
-
-
-def batches(texts: pa.ChunkedArray, limit: int) -> Iterator[tuple[Bytes, Counts]]:
-    """Texts as the kernels see them: bytes, and where texts begin in them, with the end of the last."""
-    for chunk in texts.cast(pa.large_string()).chunks:
-        _, offsets_buffer, data_buffer = chunk.buffers()
-        if not len(chunk):
-            continue
-        data = np.frombuffer(data_buffer or b"", np.uint8)
-        offsets = np.frombuffer(offsets_buffer, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
-        read = np.concatenate([[0], np.cumsum(np.minimum(np.diff(offsets), limit))])
-        first = 0
-        while first < len(chunk):
-            last = max(first + 1, int(np.searchsorted(read, read[first] + _BATCH, "right")) - 1)
-            yield data, offsets[first : last + 1]
-            first = last
 
 
 @lru_cache(maxsize=1)

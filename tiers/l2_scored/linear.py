@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tiers.l2_scored import kernels
-from tiers.l2_scored.features import BITS, Features, batches, reading
+from tiers.l2_scored.features import BATCH, BITS, Features, reading
+from tiers.text_buffers import text_buffers
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,7 +78,7 @@ class Linear:
         """The scores of the first `limit` bytes of each text (N, K), in one pass over them."""
         cells = np.concatenate([np.zeros((len(self.weights), 1), np.int32), self.weights], axis=1)
         scores = [np.empty((0, len(self.bias)))]
-        for data, offsets in batches(texts, limit):
+        for data, offsets in text_buffers(texts, BATCH, limit):
             count = len(offsets) - 1
             sums, places = np.empty((count, len(self.bias)), np.int64), np.empty(count, np.int64)
             kernels.score(data, offsets, limit, *reading(), cells, sums, places)

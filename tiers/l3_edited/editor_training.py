@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import xxhash
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from tiers.errors import RecipeError, SourceError
 from tiers.l3_edited.edit_examples import edit_examples
@@ -23,6 +22,7 @@ from tiers.l3_edited.edit_prompt import Verdict, verdict_conversation
 from tiers.l3_edited.edit_verdict import BEGINNING
 from tiers.l3_edited.edit_windows import OVERLAP
 from tiers.llm import Message
+from tiers.training_recipe import read_training_recipe
 
 UNCHANGED = dump_program((KeepAll(),))
 
@@ -96,13 +96,7 @@ def load_recipe(path: Path) -> EditorTraining:
     Raises:
         RecipeError: naming every key that is wrong.
     """
-    try:
-        return EditorTraining.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise RecipeError("the training recipe can't be read", where=str(path), got=str(error)) from error
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise RecipeError("the training recipe is not valid", where=str(path), got=wrong) from error
+    return read_training_recipe(path, EditorTraining)
 
 
 def read_pairs(paths: Iterable[Path]) -> Iterator[Pair]:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from typing import IO
 
 _LENGTH = struct.Struct("<?Q")
@@ -49,6 +48,7 @@ class TrafilaturaProcess:
         Raises:
             Refused: the page took too long, or ended the process, or trafilatura raised an error.
         """
+        from tiers import limited_process  # the process that runs this file has no need of it
         from tiers.l0_raw.html.reasons import HtmlReason, Refused
 
         with self._lock:
@@ -62,7 +62,7 @@ class TrafilaturaProcess:
                 answer = None
             if answer is None:
                 self._process = None
-                code = _stop(process)
+                code = limited_process.stop(process)
                 if code == -signal.SIGXCPU:
                     raise Refused(HtmlReason.TIMED_OUT, f"trafilatura took more than {self._seconds} s")
                 raise Refused(HtmlReason.CRASHED, f"trafilatura's process ended with {code}")
@@ -72,21 +72,9 @@ class TrafilaturaProcess:
         return text
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", __file__, str(self._seconds)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        weakref.finalize(self, _stop, process)
-        return process
+        from tiers import limited_process
 
-
-def _stop(process: subprocess.Popen[bytes]) -> int:
-    """Ends the process, if it runs, and gives what it ended with."""
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            try:
-                pipe.close()
-            except BrokenPipeError:
-                pass
-    return process.wait()
+        return limited_process.start(__file__, self._seconds, self)
 
 
 def _send(stream: IO[bytes], good: bool, text: str) -> None:

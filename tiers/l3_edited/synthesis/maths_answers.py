@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from dataclasses import dataclass
 
 SECONDS = 5
@@ -55,6 +54,8 @@ class MathsAnswers:
         Raises:
             StageError: math-verify is not installed.
         """
+        from tiers import limited_process  # the process that runs this file has no need of it
+
         with self._lock:
             process = self._process = self._process or self._start()
             assert process.stdin is not None
@@ -68,28 +69,17 @@ class MathsAnswers:
             if answer.endswith(b"\n"):
                 return Comparison(**json.loads(answer))
             self._process = None
-            return Comparison(False, False, f"it took more than {self._seconds} s, or ended with {_stop(process)}")
+            ended = limited_process.stop(process)
+            return Comparison(False, False, f"it took more than {self._seconds} s, or ended with {ended}")
 
     def _start(self) -> subprocess.Popen[bytes]:
+        from tiers import limited_process
+
         if importlib.util.find_spec("math_verify") is None:
             from tiers.errors import StageError
 
             raise StageError("math-verify is not installed", hint="pip install 'tierline[maths]'")
-        command = [sys.executable, "-P", __file__, str(self._seconds)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        weakref.finalize(self, _stop, process)
-        return process
-
-
-def _stop(process: subprocess.Popen[bytes]) -> int:
-    """Ends the process, if it runs, and gives what it ended with."""
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            try:
-                pipe.close()
-            except BrokenPipeError:
-                pass
-    return process.wait()
+        return limited_process.start(__file__, self._seconds, self)
 
 
 def _serve(seconds: int) -> None:
