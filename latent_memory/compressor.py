@@ -399,6 +399,17 @@ class Compressor(nn.Module):  # type: ignore[misc]
         return F.normalize(self.retrieval_norm(vectors_BR), dim=-1)
 
 
+def joined(*parts: Encoded) -> Encoded:
+    """Batches as one, one behind the other."""
+    return Encoded(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
+
+
+def in_order(groups: Sequence[Sequence[int]], parts: Sequence[Encoded]) -> Encoded:
+    """Texts that were encoded in groups, in the order that their numbers in the groups say."""
+    back = torch.tensor([number for group in groups for number in group]).argsort()
+    return Encoded(*(part[back] for part in joined(*parts)))
+
+
 def _shares(weights_BT: Tensor) -> Tensor:
     """Weights that sum to one in each row."""
     return weights_BT / weights_BT.sum(1, keepdim=True).clamp(min=1e-12)

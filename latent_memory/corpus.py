@@ -6,7 +6,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latent_memory.compressor import Compressor
@@ -21,6 +22,7 @@ from latent_memory.data import Question, cloze, python_sentences, read_drafted, 
 from latent_memory.drafting import draft
 from latent_memory.evaluation.retrievers import BM25
 from latent_memory.generator import Generator
+from latent_memory.ranking import fuse
 from latent_memory.training_recipe import DataSource, MemoryTraining
 
 TOGETHER = (2, 3, 5, 10)
@@ -28,6 +30,10 @@ TOGETHER = (2, 3, 5, 10)
 MOST_EVIDENCE = 4
 """Pieces that a question to train on may need; it always reads all of them."""
 SHARED_WORDS = 8
+SEARCHED = 0.75
+"""Share of questions in company that are read with what a search finds; the others with what nothing recommends. Who
+only sees what is hard to tell apart doesn't learn that words in common with the question speak for a piece."""
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 _WORD = re.compile(r"\w+")
 
 
@@ -40,7 +46,8 @@ class Corpus:
         sentences: For cloze questions.
         held_out: Never trained on.
         sought: Those of `natural`, each once, by which evidence can be found.
-        found: For each of `natural` what a search for it finds, best first.
+        found: For each of `natural` and `held_out` what a search for it finds, best first; nothing for one whose words
+            don't say what it is about, which is read with its own evidence alone.
     """
 
     natural: list[Question]
@@ -74,9 +81,23 @@ def _runs(text: str) -> set[tuple[str, ...]]:
 
 
 def read_corpus(
-    recipe: MemoryTraining, compressor: Compressor, generator: Generator, drafted: list[Question]
+    recipe: MemoryTraining,
+    compressor: Compressor,
+    generator: Generator,
+    drafted: list[Question],
+    encode: Encode | None = None,
 ) -> Corpus:
-    """Drops what is longer than the recipe allows; sorts by length with seeded ties."""
+    """Drops what is longer than the recipe allows; sorts by length with seeded ties.
+
+    Of passages that held-out questions are about nothing else is asked in training.
+
+    Args:
+        recipe: Names the sources.
+        compressor: Whose tokens evidence is measured in.
+        generator: Whose tokens answers are measured in.
+        drafted: Further questions.
+        encode: As for `search_for`.
+    """
     questions, texts = read_sources(recipe)
 
     def fits(question: Question) -> bool:
@@ -95,12 +116,14 @@ def read_corpus(
     rng.shuffle(natural)
     rng.shuffle(texts)
     held_out = [q for q in natural if questions[q].sought and len(q.evidence) == 1][: recipe.held_out]
-    asked = {q.evidence[0] for q in held_out}
-    natural = [q for q in natural if q not in set(held_out)]
-    drafted = [q for q in drafted if fits(q) and q.evidence[0] not in asked]
+    seen = {text for q in held_out for text in (*q.evidence, *q.pool)}
+    natural = [q for q in natural if seen.isdisjoint(q.evidence)]
+    drafted = [q for q in drafted if fits(q) and seen.isdisjoint(q.evidence)]
     sought = [*(q for q in natural if questions[q].sought), *drafted]
-    near = [text for question in natural for text in _beside(question) if lengths.get(text, math.inf) <= longest]
-    found = search_for([*natural, *drafted], near) if recipe.distracted else {}
+    found: dict[Question, list[str]] = {question: [] for question in natural}
+    if recipe.distracted:
+        near = [text for question in natural for text in _beside(question) if lengths.get(text, math.inf) <= longest]
+        found |= search_for([*sought, *held_out], near, encode)
     natural = [*(q for q in natural for _ in range(questions[q].times)), *drafted]
     natural.sort(key=lambda q: lengths[q.evidence[0]])
     texts.sort(key=lambda t: lengths[t])
@@ -177,7 +200,7 @@ def choose_contexts(
     """What each question reads: its own evidence, and for the share `distracted` of them others with it.
 
     They are what a search for it finds, best first, with its own evidence in the place of some of them where the search
-    missed it. Where nothing was searched they are the evidence of other questions.
+    missed it. In some places, and where nothing was searched, they are the evidence of other questions.
 
     Returns:
         All texts, first those that hold the questions' answers, and for each question the numbers of those that it
@@ -191,7 +214,9 @@ def choose_contexts(
         if rng.random() < distracted:
             count = rng.choice(TOGETHER)
             around = [text for text in dict.fromkeys(whole[: len(questions)]) if text not in chosen]
-            order = found.get(question) or rng.sample(around, min(len(around), count - 1))
+            order = found.get(question)
+            if order is None or (order and rng.random() >= SEARCHED):
+                order = rng.sample(around, min(len(around), count - 1))
             missed = [text for text in question.evidence if text not in order[:count]]
             chosen = order[: max(0, count - len(missed))]
             missed = [text for text in question.evidence if text not in chosen]
@@ -205,24 +230,36 @@ def choose_contexts(
     return whole, contexts
 
 
-def search_for(questions: Sequence[Question], further: Sequence[str] = ()) -> dict[Question, list[str]]:
-    """What full-text search finds for each question, best first: its own evidence, and others that hold no answer.
+def search_for(
+    questions: Sequence[Question], further: Sequence[str] = (), encode: Encode | None = None
+) -> dict[Question, list[str]]:
+    """What a search finds for each question, best first: its own evidence, and others that hold no answer.
 
     Args:
         questions: Whose evidence is searched.
         further: What else is searched.
+        encode: Makes vectors of texts, which then find too, joined with full text by `ranking.fuse` as in a memory.
     """
     texts = list(dict.fromkeys([*(text for question in questions for text in question.evidence), *further]))
     index, lowered = BM25(texts), [text.lower() for text in texts]
-    most = min(len(texts), 4 * max(TOGETHER))
+    vectors = encode(texts) if encode else None
+    asked = encode([question.text for question in questions]) if encode else None
     found = {}
-    for question in questions:
-        scores = index.scores(question.text)
-        best = np.flatnonzero(scores >= np.partition(scores, -most)[-most])
-        order = (int(row) for row in best[np.argsort(-scores[best], kind="stable")][:most])
+    for number, question in enumerate(questions):
+        orders = [_best(index.scores(question.text))]
+        if vectors is not None and asked is not None:
+            orders.insert(0, _best(vectors @ asked[number]))
+        order = fuse(orders)
         fine = (row for row in order if texts[row] in question.evidence or not question.answered_in(lowered[row]))
         found[question] = [texts[row] for row in islice(fine, max(TOGETHER))]
     return found
+
+
+def _best(scores: NDArray[np.float32]) -> list[int]:
+    """The rows with the best scores, best first, enough of them that some may be left out."""
+    most = min(len(scores), 4 * max(TOGETHER))
+    best = np.flatnonzero(scores >= np.partition(scores, -most)[-most])
+    return [int(row) for row in best[np.argsort(-scores[best], kind="stable")][:most]]
 
 
 def vocabulary(corpus: Corpus, generator: Generator) -> Tensor:

@@ -72,7 +72,7 @@ class ClosedBook:
         asked = [Reading(reading.question, None, reading.answer) for reading in readings]
         new = [reading for reading in dict.fromkeys(asked) if reading not in self._kept]
         lengths = [len(self.generator.token_ids(reading.question)) + len(reading.answer) for reading in new]
-        for rows in _parts(new, lengths, ROWS[self.generator.embedding.device.type]):
+        for rows in in_groups(new, lengths, ROWS[self.generator.embedding.device.type]):
             lengths = [len(reading.answer) for reading in rows]
             states = (states.split(lengths) for states in self.generator.states(rows))
             for reading, *own in zip(rows, *states, strict=True):
@@ -138,7 +138,7 @@ class Frozen:
         """The base's states of texts."""
         new = [text for text in dict.fromkeys(texts) if (adapter, text) not in self._states]
         lengths = [len(words.ids) for words in self.words(new)]
-        for part in _parts(new, lengths, ROWS[self.generator.embedding.device.type]):
+        for part in in_groups(new, lengths, ROWS[self.generator.embedding.device.type]):
             words = self.words(part)
             run = self.compressor.states([own.ids for own in words], adapter, slots=[own.slots for own in words])
             whole = torch.cat([run.states, run.memory[:, None]], 1).to(torch.bfloat16)
@@ -166,7 +166,7 @@ class Frozen:
         keys = [_key(question) for question in questions]
         new = {key: q for key, q in zip(keys, questions, strict=True) if key not in self._taught}
         evidence = [len(self.generator.token_ids(key[1])) for key in new]
-        for part in _parts(list(new), evidence, ROWS[self.generator.embedding.device.type]):
+        for part in in_groups(list(new), evidence, ROWS[self.generator.embedding.device.type]):
             readings = [Reading(key[0], self.generator.embed(key[1]), self.answer(new[key])) for key in part]
             logits = self.generator.logits(self.generator.states(readings).last, self.head)
             top = logits.log_softmax(-1).topk(min(TOP_K, len(self.head)))
@@ -181,7 +181,7 @@ def _key(question: Question) -> Key:
     return question.text, question.evidence[0], question.answers[0]
 
 
-def _parts(keys: Sequence[Any], lengths: Sequence[int], rows: int) -> list[list[Any]]:
-    """Keys in batches of similar length."""
+def in_groups(keys: Sequence[Any], lengths: Sequence[int], rows: int) -> list[list[Any]]:
+    """Keys in groups of similar length, so that little is padded."""
     order = sorted(range(len(keys)), key=lengths.__getitem__)
     return [[keys[at] for at in order[begin : begin + rows]] for begin in range(0, len(order), rows)]

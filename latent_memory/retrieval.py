@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latent_memory import objectives
-from latent_memory.compressor import Adapter, Compressor, Encoded
+from latent_memory.compressor import Adapter, Compressor, Encoded, in_order, joined
 from latent_memory.data import Question
 from latent_memory.evaluation.retrievers import SentenceEncoder
+from latent_memory.frozen import in_groups
 
 BATCH = 32
 RIDGE = 300.0
@@ -77,7 +78,7 @@ def fit_retrieval(
     ]
     if teacher is not None and anew:
         asked = [q.text for q in questions]
-        start_from(compressor, _joined(evidence, parts[0][0]), _taught(teacher, texts, asked))
+        start_from(compressor, joined(evidence, parts[0][0]), _taught(teacher, texts, asked))
     heads = [compressor.retrieval_head, compressor.retrieval_residual, compressor.retrieval_norm]
     parameters = [parameter.requires_grad_(True) for head in heads for parameter in head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=rate)
@@ -117,7 +118,7 @@ def learn_from(
     """Starts a compressor's retrieval heads with a teacher's vectors of questions, their evidence and further texts."""
     texts = list(dict.fromkeys([*(text for question in questions for text in question.evidence), *further]))
     asked = [question.text for question in questions]
-    encoded = _joined(encode_all(compressor, texts, "evidence"), encode_all(compressor, asked, "query"))
+    encoded = joined(encode_all(compressor, texts, "evidence"), encode_all(compressor, asked, "query"))
     start_from(compressor, encoded, _taught(teacher, texts, asked))
 
 
@@ -148,20 +149,12 @@ def start_from(compressor: Compressor, encoded: Encoded, wanted: Tensor) -> None
     compressor.retrieval_residual.weight.copy_(memory)
 
 
-def _joined(*parts: Encoded) -> Encoded:
-    return Encoded(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
-
-
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def encode_all(compressor: Compressor, texts: Sequence[str], adapter: Adapter) -> Encoded:
     """What the heads are given for each text, in the order of the texts."""
     ids = compressor.tokenize(texts)
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    rows: list[Encoded] = []
-    for begin in range(0, len(order), BATCH):
-        rows.append(compressor([ids[i] for i in order[begin : begin + BATCH]], adapter))
-    back = torch.tensor(order).argsort()
-    return Encoded(*(part[back] for part in _joined(*rows)))
+    groups = in_groups(range(len(ids)), [len(row) for row in ids], BATCH)
+    return in_order(groups, [compressor([ids[i] for i in group], adapter) for group in groups])
 
 
 def _labels(questions: Sequence[Question], texts: Sequence[str]) -> tuple[Tensor, Tensor]:

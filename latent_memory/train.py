@@ -26,10 +26,11 @@ from torch import Tensor
 
 from latent_memory import objectives
 from latent_memory.checkpoint import read_checkpoint, write_checkpoint
-from latent_memory.compressor import Adapter, Compressor, Encoded, encode, together
+from latent_memory.compressor import Adapter, Compressor, Encoded, encode, in_order, together
 from latent_memory.corpus import (
     Batch,
     Corpus,
+    choose_contexts,
     drafted_questions,
     draw,
     read_corpus,
@@ -40,7 +41,7 @@ from latent_memory.corpus import (
 from latent_memory.data import Question
 from latent_memory.evaluation.answers import answer_all, answer_loss
 from latent_memory.evaluation.retrievers import SentenceEncoder
-from latent_memory.frozen import Frozen
+from latent_memory.frozen import ROWS, Frozen, in_groups
 from latent_memory.generator import Generator, Reading
 from latent_memory.pretrained import load_weights, save_pretrained
 from latent_memory.reader import Latents, Read, Thought
@@ -164,11 +165,16 @@ class Trainer:
         return found
 
     def _encoded(self, texts: Sequence[str], adapter: Adapter) -> Encoded:
-        """The base runs in the recipe's precision; what is behind it is little, and in float32."""
+        """Runs in groups of similar length, the base in the recipe's precision and what is behind it in float32."""
         words = self.frozen.words(texts)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
-            states = self.compressor.states([own.ids for own in words], adapter, slots=[own.slots for own in words])
-        return self.compressor.encoded(states)
+        groups = in_groups(range(len(texts)), [len(own.ids) for own in words], ROWS[self.device])
+        parts = []
+        for group in groups:
+            ids, slots = [words[number].ids for number in group], [words[number].slots for number in group]
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
+                states = self.compressor.states(ids, adapter, slots=slots)
+            parts.append(self.compressor.encoded(states))
+        return in_order(groups, parts)
 
     def _readings(self, batch: Batch, latents: Sequence[Latents]) -> list[Reading]:
         return [
@@ -255,7 +261,10 @@ class Trainer:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def validate(self) -> dict[str, float]:
-        """On the held-out questions: the loss of answers from their own latents and from others'; F1; recall."""
+        """On the held-out questions: the loss of answers from their own latents and from others'; F1; recall.
+
+        `held_out_f1_among` is that of answers from their own evidence among what a search finds.
+        """
         self.compressor.eval()
         held = self.corpus.held_out
         if len(held) < 2:
@@ -272,13 +281,19 @@ class Trainer:
         for name, contexts, helper in (("", latents, reader), ("_shuffled", others, reader), ("_unread", latents, ())):
             figures[f"held_out{name}"] = fmean(answer_loss(self.generator, held, contexts, *helper))
         figures["held_out_f1"] = fmean(answer_all(self.generator, held, latents, *reader).f1)
+        if self.recipe.distracted:
+            texts, company = choose_contexts(held, self.corpus.found, 1.0, random.Random(self.recipe.seed))
+            pieces = self.compressor.latents(encode_all(self.compressor, texts, "evidence").code, self.recipe.rounded)
+            among = [together([pieces[number] for number in numbers]) for numbers in company]
+            figures["held_out_f1_among"] = fmean(answer_all(self.generator, held, among, *reader).f1)
         return {name: round(figure, 4) for name, figure in figures.items()}
 
     def look(self, folder: Path) -> dict[str, float]:
         """Validates, and writes a checkpoint; with a patience, the best weights too. All processes learn the F1."""
         figures = self.validate() if self.rank == 0 else {}
         if self.recipe.patience and self.step > self.recipe.early:
-            f1 = torch.tensor(figures.get("held_out_f1", 0.0), dtype=torch.float64)
+            reached = [figure for name, figure in figures.items() if name.startswith("held_out_f1")]
+            f1 = torch.tensor(fmean(reached or [0.0]), dtype=torch.float64)
             if self.world > 1:
                 torch.distributed.broadcast(f1, 0)
             if f1.item() > self.best[0]:
@@ -370,12 +385,13 @@ def _train_on(
     recipe: MemoryTraining, compressor: Compressor, generator: Generator, out: Path, resume: bool, models: Path
 ) -> bool:
     """Trains on the device that all is on; returns whether this process has the result."""
-    corpus = read_corpus(recipe, compressor, generator, _drafted_once(recipe, generator, out))
+    teacher = SentenceEncoder(models, recipe.retrieval_teacher) if recipe.retrieval_teacher else None
+    drafted = _drafted_once(recipe, generator, out)
+    corpus = read_corpus(recipe, compressor, generator, drafted, teacher.encode if teacher else None)
     trainer = Trainer(recipe, compressor, generator, corpus)
     rng = random.Random(recipe.seed)
     some = rng.sample(corpus.sentences, min(len(corpus.sentences), DISTRACTORS))
     sought = rng.sample(corpus.sought, min(len(corpus.sought), SOUGHT))
-    teacher = SentenceEncoder(models, recipe.retrieval_teacher) if recipe.retrieval_teacher else None
     if teacher is not None and recipe.early_adapters and recipe.weights.contrastive:
         learn_from(teacher, compressor, sought, some)
     if recipe.early and trainer.device == "cuda":  # at once, in large batches, which a step's are not

@@ -3,12 +3,15 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from latent_memory.compressor import together
 from latent_memory.corpus import choose_contexts, draw, read_corpus, search_for
@@ -257,12 +260,22 @@ def test_contexts_hold_their_own_evidence_and_sometimes_what_a_search_finds() ->
     assert all(row in context and len(set(context)) == len(context) <= 10 for row, context in enumerate(contexts))
     assert 15 < sum(len(context) > 1 for context in contexts) < 45
     assert {len(context) for context in contexts} == {1, 2, 3, 5, 10}
-    for row, context in enumerate(contexts):
-        others = [texts[i] for i in context if i != row]
+    searched = [row for row, context in enumerate(contexts) if any(number >= 60 for number in context)]
+    assert 10 < len(searched) < sum(len(context) > 1 for context in contexts)
+    for row in searched:
+        others = [texts[i] for i in contexts[row] if i != row]
         assert others == [text for text in found[questions[row]] if text in others]  # in the order of the search
-        assert row >= 30 or len(context) == 1 or context.index(row) == 1
-    assert len({context.index(row) for row, context in enumerate(contexts) if row >= 30}) > 3
+        assert row >= 30 or contexts[row].index(row) == 1
+    assert len({contexts[row].index(row) for row in searched if row >= 30}) > 3
     assert choose_contexts(questions[:3], found, 0.0, random.Random(0)) == (texts[:3], [[0], [1], [2]])
+
+
+def test_a_question_that_does_not_say_what_it_is_about_reads_its_own_evidence_alone() -> None:
+    questions = _about("one", "two", "three")
+    found: dict[Question, list[str]] = {questions[1]: []}
+    _, contexts = choose_contexts(questions, found, 1.0, random.Random(0))
+    assert contexts[1] == [1]
+    assert len(contexts[0]) > 1
 
 
 def test_questions_that_nothing_was_searched_for_read_other_evidence() -> None:
@@ -278,6 +291,33 @@ def test_a_search_finds_the_evidence_and_what_is_near_but_for_what_holds_the_ans
     question = Question("When did the old mill burn?", ("1740",), (texts[0],))
     found = search_for([question], texts[1:])[question]
     assert found == [texts[1], texts[0], texts[3]]
+
+
+def test_vectors_search_beside_full_text() -> None:
+    def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([["cat" in text or "mill" in text, "bird" in text] for text in texts], np.float32)
+
+    texts = ["The old mill burned.", "A cat slept.", "A bird sang to the old man.", "A hill."]
+    question = Question("Who owned the old mill?", ("Bob",), (texts[0],))
+    assert search_for([question], texts[1:])[question][:2] == [texts[0], texts[2]]
+    assert search_for([question], texts[1:], encode)[question][:2] == [texts[0], texts[1]]
+
+
+def test_what_is_held_out_shares_no_passage_with_what_is_trained_on(
+    recipe: MemoryTraining, tiny_model: Path, generator: Generator
+) -> None:
+    articles = json.loads((recipe.data / "qa.json").read_text())
+    for number, article in enumerate(articles["data"]):
+        (paragraph,) = article["paragraphs"]
+        paragraph["context"] += f" It has {number} red stairs."
+        answer = {"text": "red", "answer_start": paragraph["context"].index("red")}
+        paragraph["qas"].append({"question": f"What colour? {paragraph['qas'][0]['question']}", "answers": [answer]})
+    (recipe.data / "qa.json").write_text(json.dumps(articles))
+    corpus = read_corpus(recipe, make_compressor(tiny_model), generator, [])
+    passages = {q.pool for q in corpus.held_out}
+    assert len(corpus.held_out) == 2
+    assert len(corpus.natural) == 2 * (6 - len(passages))
+    assert passages.isdisjoint(q.pool for q in corpus.natural)
 
 
 def test_what_the_sets_to_report_on_hold_is_left_out_and_sources_count_as_the_recipe_says(
