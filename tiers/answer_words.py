@@ -1,6 +1,7 @@
 """Answers in words, compared as SQuAD compares them (Rajpurkar et al., arXiv 1606.05250).
 
-That is in small letters, without punctuation and articles, by the F1 of the words.
+That is in small letters, without punctuation and articles, by the F1 of the words. Answers that differ in a number are
+different, however many other words they share: "in 1993" isn't "in 1994".
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ import re
 import unicodedata
 from collections import Counter
 
+_NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?![\w])")
+_GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 
 
 def answer_words(text: str) -> list[str]:
-    """The words that answers are compared by: NFKC, small letters, no punctuation, no English article."""
-    normal = unicodedata.normalize("NFKC", text).casefold()
+    """The words that answers are compared by: NFKC, small letters, no punctuation, no English article.
+
+    1,889 is one word.
+    """
+    normal = _GROUPED.sub("", unicodedata.normalize("NFKC", text).casefold())
     return [word for word in _TOKEN.findall(normal) if word not in ("a", "an", "the")]
 
 
@@ -29,3 +35,20 @@ def contains(text: str, answer: str) -> bool:
     """Whether the words of `answer` follow each other somewhere in `text`; an answer without words is nowhere."""
     words = f" {' '.join(answer_words(answer))} "
     return words.strip() != "" and words in f" {' '.join(answer_words(text))} "
+
+
+def numbers(text: str) -> list[str]:
+    """The numbers of `text`, without marks between groups of three digits and without a decimal part of zeros."""
+    return [re.sub(r"\.0+$", "", found) for found in _NUMBER.findall(_GROUPED.sub("", text))]
+
+
+def difference(answer: str, other: str, min_f1: float) -> str | None:
+    """Why another answer isn't `answer`, if so: a number that it lacks, or an F1 below `min_f1`.
+
+    One that holds the answer whole agrees with it.
+    """
+    missing = sorted(set(numbers(answer)) - set(numbers(other)))
+    if missing:
+        return f"without {', '.join(missing)}"
+    f1 = 1.0 if contains(other, answer) else answer_f1(answer, other)
+    return f"F1 {f1:.2f} < {min_f1:g}" if f1 < min_f1 else None

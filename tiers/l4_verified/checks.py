@@ -20,7 +20,7 @@ from typing import ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from tiers.answer_words import answer_f1, contains
+from tiers.answer_words import contains, difference
 from tiers.document import add_column
 from tiers.l4_verified.claims import ANSWER, QUESTION, QUOTE, in_context
 from tiers.l4_verified.evidence import CONTEXT
@@ -69,13 +69,14 @@ class Check(Stage):
 
     Attributes:
         llm: Who answers the question again, as `open_llm` names it; better not who drafted it.
-        min_f1: How well the two answers must agree, as the F1 of their words (0 to 1). An answer that contains the
-            other one whole agrees with it.
+        min_f1: How well the two answers must agree, as the F1 of their words (0 to 1). A second answer that holds the
+            first one whole agrees with it; one that lacks a number of it doesn't.
         max_tokens: How long the second answer may be.
     """
 
     name: ClassVar[str] = "check"
     uses_model: ClassVar[bool] = True
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = (QUESTION.name, ANSWER.name, QUOTE.name, CONTEXT.name)
     gives: ClassVar[tuple[pa.Field, ...]] = (STATUS, REASON)
 
@@ -112,10 +113,10 @@ class Check(Stage):
     def _compare(self, answer: str, result: Result) -> Verdict:
         if result.finish is Finish.ERROR:
             return Verdict(Status.UNVERIFIED, f"{CheckReason.NO_SECOND_ANSWER}: {result.error}")
-        f1 = answer_f1(answer, result.text)
-        if f1 >= self.min_f1 or contains(result.text, answer):
+        different = difference(answer, result.text, self.min_f1)
+        if different is None:
             return Verdict(Status.VERIFIED)
-        detail = f"F1 {f1:.2f} < {self.min_f1:g}, {result.text.strip()!r}"
+        detail = f"{different}, {result.text.strip()!r}"
         return Verdict(Status.UNVERIFIED, f"{CheckReason.ANSWER_DIFFERS}: {detail}")
 
 

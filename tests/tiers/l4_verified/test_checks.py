@@ -64,7 +64,7 @@ def test_a_second_reading_decides_and_every_row_keeps_its_place(smollm):
     assert outcome.kept["claim.status"].to_pylist() == ["no_claim", "verified", "unverified", "refuted"]
     reasons = outcome.kept["claim.reason"].to_pylist()
     assert reasons[:2] == [None, None]
-    assert reasons[2].startswith("answer_differs: F1 0.")
+    assert reasons[2].startswith("answer_differs: without 330, ")
     assert outcome.usage.requests == 2
 
 

@@ -1,7 +1,7 @@
 """A question answered again, and the two answers compared: by their words, or by what they are worth.
 
 Words are compared as the stage `check` compares them (round-trip consistency, Alberti et al., arXiv 1906.05416); maths
-by math-verify. Words that differ in a number are different, however many others they share.
+by math-verify.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from tiers.answer_words import answer_f1, answer_words, contains
+from tiers.answer_words import answer_words, contains, difference
 from tiers.l3_edited.synthesis.families import load_prompts
-from tiers.l3_edited.synthesis.grounding import numbers
 from tiers.l3_edited.synthesis.maths_answers import MathsAnswers
 from tiers.llm.protocol import Message, Request, quoted
 
@@ -90,12 +89,9 @@ def agree(answer: str, reply: str, kind: Kind, maths: MathsAnswers) -> Agreement
     if kind == "maths":
         found = maths.compare(answer, final)
         return Agreement(found.equal, f"{answer!r} against {final[-160:]!r}{_because(found.fault)}")
-    f1 = 1.0 if contains(final, answer) else answer_f1(answer, final)
-    missing = sorted(set(numbers(answer)) - set(numbers(final)))
+    different = difference(answer, final, MIN_F1)
     told = f"{answer!r} against {final[:160]!r}"
-    if missing:
-        return Agreement(False, f"without {', '.join(missing)}, {told}")
-    return Agreement(f1 >= MIN_F1, f"F1 {f1:.2f} of {MIN_F1:g}, {told}")
+    return Agreement(different is None, f"{different}, {told}" if different else told)
 
 
 def _because(fault: str) -> str:

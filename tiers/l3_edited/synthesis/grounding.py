@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tiers.answer_words import numbers
 from tiers.l1_filtered.word_hashes import WORD, Hashes, hash_runs, hash_words
 
 RUN = 5
 """Words in a run that counts as copied, as in `near_duplicates`."""
 
-_NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?![\w])")
-_GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _CAPITAL = re.compile(r"[A-ZÀ-ÖØ-Þ][\w'’-]*\w")
 _BEFORE = re.compile(r"[^\W_][,;)]? $|[a-z]['’]s $")
@@ -53,11 +52,6 @@ class Share:
 def new_numbers(text: str, source: str) -> Share:
     """The numbers of `text` that `source` lacks; those of one digit, which number steps and points, don't count."""
     return _lacking([number for number in numbers(text) if len(number) > 1], set(numbers(source)))
-
-
-def numbers(text: str) -> list[str]:
-    """The numbers of `text`, without marks between groups of three digits and without a decimal part of zeros."""
-    return [re.sub(r"\.0+$", "", found) for found in _NUMBER.findall(_GROUPED.sub("", text))]
 
 
 def new_names(text: str, source: str, known: Iterable[str] = ()) -> Share:

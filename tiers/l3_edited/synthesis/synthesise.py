@@ -58,6 +58,7 @@ class Synthesise(Stage):
     """
 
     name: ClassVar[str] = "synthesise"
+    version: ClassVar[int] = 2
     uses_model: ClassVar[bool] = True
     gives: ClassVar[tuple[pa.Field, ...]] = COLUMNS
 
