@@ -33,6 +33,8 @@ SHARED_WORDS = 8
 SEARCHED = 0.75
 """Share of questions in company that are read with what a search finds; the others with what nothing recommends. Who
 only sees what is hard to tell apart doesn't learn that words in common with the question speak for a piece."""
+TOGETHER_SOUGHT = 256
+"""Questions that are put to all vectors at once."""
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 _WORD = re.compile(r"\w+")
 
@@ -242,17 +244,22 @@ def search_for(
     """
     texts = list(dict.fromkeys([*(text for question in questions for text in question.evidence), *further]))
     index, lowered = BM25(texts), [text.lower() for text in texts]
-    vectors = encode(texts) if encode else None
-    asked = encode([question.text for question in questions]) if encode else None
+    orders = [_best(index.scores(question.text)) for question in questions]
+    if encode:
+        asked = [question.text for question in questions]
+        near = _nearest(encode(asked), encode(texts))
+        orders = [fuse(both) for both in zip(near, orders, strict=True)]
     found = {}
-    for number, question in enumerate(questions):
-        orders = [_best(index.scores(question.text))]
-        if vectors is not None and asked is not None:
-            orders.insert(0, _best(vectors @ asked[number]))
-        order = fuse(orders)
+    for question, order in zip(questions, orders, strict=True):
         fine = (row for row in order if texts[row] in question.evidence or not question.answered_in(lowered[row]))
         found[question] = [texts[row] for row in islice(fine, max(TOGETHER))]
     return found
+
+
+def _nearest(asked: NDArray[np.float32], vectors: NDArray[np.float32]) -> list[list[int]]:
+    """For each question's vector the rows of the best ones of `vectors`, best first."""
+    parts = (asked[begin : begin + TOGETHER_SOUGHT] for begin in range(0, len(asked), TOGETHER_SOUGHT))
+    return [_best(scores) for part in parts for scores in part @ vectors.T]
 
 
 def _best(scores: NDArray[np.float32]) -> list[int]:

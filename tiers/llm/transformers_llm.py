@@ -6,8 +6,7 @@ So requests with choices or a reply go one by one, and their result depends on n
 goes in batches. The turns before the last one, which a stage's requests mostly share, are read once.
 
 Decoding in one thread gives the same bytes on the same kind of machine. What is sampled is also the same in any batch,
-to the last bit, which takes longer; so greedy requests, whose batches are cached whole, do without. A JSON schema isn't
-enforced here; the stage that asked validates what comes back in any case.
+to the last bit, which takes longer; so greedy requests, whose batches are cached whole, do without.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -29,6 +29,7 @@ from tiers.llm.adapter import adapted, adapter_hash
 from tiers.llm.cache import complete_in_groups
 from tiers.llm.models import load_causal_lm, model_folder, model_hash
 from tiers.llm.protocol import Finish, Message, Request, Result
+from tiers.llm.schemas import Schemas
 
 BATCH = 8
 """Requests that are generated together."""
@@ -62,7 +63,7 @@ class TransformersLLM:
         weights = model_hash(model_folder(name, models))
         if adapter is not None:
             weights += f"+{adapter_hash(adapter)}"
-        self._name = f"transformers/{weights}/bfloat16/batch-{BATCH}"
+        self._name = f"transformers/{weights}/bfloat16/batch-{BATCH}/schemas"
         self._limit = int(getattr(self._model.config, "max_position_embeddings", 1 << 30))
         self._special = control_tokens(self._tokenizer)
         self._prefixes: OrderedDict[tuple[int, ...], Any] = OrderedDict()
@@ -72,6 +73,10 @@ class TransformersLLM:
     def name(self) -> str:
         """The weights, by their hash, and what else changes a result."""
         return self._name
+
+    @cached_property
+    def _schemas(self) -> Schemas:
+        return Schemas(self._tokenizer, self._model.get_output_embeddings().out_features)
 
     def complete(self, requests: Sequence[Request]) -> list[Result]:
         """Answers every request, in order."""
@@ -140,18 +145,20 @@ class TransformersLLM:
         """Decodes one batch, padded on the left."""
         results: dict[int, Result] = {}
         encoded: dict[int, list[int]] = {}
+        held: dict[int, Any] = {}
         for i, request in enumerate(group):
             try:
+                held[i] = self._schemas.matcher(request.schema, request.prefill) if request.schema else None
                 encoded[i] = self._encode(request, room=request.max_tokens)
             except LLMError as error:
                 results[i] = Result(text="", finish=Finish.ERROR, error=str(error))
         if encoded:
-            rows = self._decode(list(encoded.values()), [group[i] for i in encoded])
+            rows = self._decode(list(encoded.values()), [group[i] for i in encoded], [held[i] for i in encoded])
             for (i, ids), new in zip(encoded.items(), rows, strict=True):
                 results[i] = self._result(group[i], len(ids), new)
         return [results[i] for i in range(len(group))]
 
-    def _decode(self, prompts: list[list[int]], asked: Sequence[Request]) -> list[list[int]]:
+    def _decode(self, prompts: list[list[int]], asked: Sequence[Request], held: Sequence[Any]) -> list[list[int]]:
         """The new tokens of each prompt, as many as the request with the largest `max_tokens` allows."""
         import torch
         from transformers import GenerationConfig
@@ -166,10 +173,10 @@ class TransformersLLM:
         config = GenerationConfig(max_new_tokens=most, do_sample=False, eos_token_id=self._ends, pad_token_id=pad)
         self._model.generation_config = config
         sampled = any(request.temperature > 0 for request in asked)
+        changes = [self._schemas.processor(held, longest)] if any(held) else []
+        changes += [_noise(prompts, asked)] if sampled else []
         with torch.inference_mode(), BatchInvariant(_ROWS) if sampled else nullcontext():
-            out_BT = self._model.generate(
-                input_ids=ids_BT, attention_mask=mask_BT, logits_processor=[_noise(prompts, asked)] if sampled else []
-            )
+            out_BT = self._model.generate(input_ids=ids_BT, attention_mask=mask_BT, logits_processor=changes)
         return [row[longest:] for row in out_BT.tolist()]
 
     def _result(self, request: Request, prompt_tokens: int, new: list[int]) -> Result:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import math
 from itertools import pairwise
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from tiers.errors import ModelError
@@ -187,3 +189,31 @@ def test_samples_come_as_often_as_the_model_says(tiny: TransformersLLM) -> None:
     expected = sum(math.exp(logprob) for logprob, _ in likeliest)
     seen = sum(result.text in {letter for _, letter in likeliest} for result in drawn) / len(drawn)
     assert seen == pytest.approx(expected, abs=4 * (expected * (1 - expected) / len(drawn)) ** 0.5)
+
+
+def test_a_reply_keeps_to_its_schema_whatever_the_model_would_say(tiny: TransformersLLM) -> None:
+    word = {"type": "string", "pattern": "^[a-z]{1,4}$"}
+    properties = {"verdict": {"enum": ["yes", "no"]}, "words": {"type": "array", "items": word, "maxItems": 2}}
+    schema = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    turns = (Message("user", "Anything."),)
+    held = [Request(turns, 120, schema=schema, temperature=1.0, seed=seed) for seed in range(4)]
+    begun = Request(turns, 120, schema=schema, prefill='{"verdict": "n', temperature=1.0)
+    free = Request(turns, 12, temperature=1.0)
+    *replies, rest, unheld = tiny.complete([*held, begun, free])
+    for reply in [*(reply.text for reply in replies), begun.prefill + rest.text]:
+        jsonschema.validate(json.loads(reply), schema)
+    assert len({reply.text for reply in replies}) > 1
+    assert {reply.finish for reply in [*replies, rest]} == {Finish.STOP}
+    assert unheld == tiny.complete([free])[0]
+
+
+def test_a_schema_that_nothing_can_keep_to_fails_alone(tiny: TransformersLLM) -> None:
+    turns = (Message("user", "Anything."),)
+    wrong = Request(turns, 8, schema={"type": "string", "pattern": "("})
+    other = Request(turns, 8, schema={"enum": ["yes", "no"]}, prefill='"maybe')
+    refused, not_so, answered = tiny.complete([wrong, other, writing("Anything.", most=8)])
+    assert refused.finish is Finish.ERROR
+    assert "a schema can't be enforced" in refused.error
+    assert "no reply to the schema begins so" in not_so.error
+    assert "maybe" in not_so.error
+    assert answered.finish is not Finish.ERROR
