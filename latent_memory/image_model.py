@@ -150,8 +150,6 @@ def load_vision(folder: Path, memory: Path = PACKAGED, models: Path | None = Non
     Raises:
         ModelError: there is none, or it was trained for another memory.
     """
-    from safetensors.torch import load_file
-
     path = folder / "vision.json"
     if not path.is_file():
         raise ModelError("there is no vision tower", where=str(folder), hint="Train one: tierline train-memory")
@@ -162,10 +160,27 @@ def load_vision(folder: Path, memory: Path = PACKAGED, models: Path | None = Non
         raise ModelError("the tower was trained for another memory", where=str(path), got=got, expected=expected)
     compressor = load_compressor(memory, models or default_models())
     vision = make_tower(compressor.base, compressor.tokenizer, TowerConfig.model_validate(told["tower"]))
-    state = load_file(folder / "vision.safetensors")
-    if state.keys() != vision.state_dict().keys():
-        raise ModelError("the tower's weights don't fit", where=str(folder), got=len(state))
-    vision.load_state_dict({name: value.float() for name, value in state.items()})
+    load_tower(vision, folder)
     vision.names = None if told["names"] is None else torch.tensor(told["names"])
     vision.eval()
     return vision
+
+
+def load_tower(vision: Vision, folder: Path) -> None:
+    """Puts the trained weights in `folder` into a tower of the same sizes, whatever memory they were trained for.
+
+    Raises:
+        ModelError: there are none, or they don't fit.
+    """
+    from safetensors.torch import load_file
+
+    path = folder / "vision.safetensors"
+    if not path.is_file():
+        raise ModelError("there is no vision tower", where=str(folder), hint="Train one: tierline train-memory")
+    state, own = load_file(path), vision.state_dict()
+    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
+    if wrong or state.keys() != own.keys():
+        raise ModelError(
+            "the tower's weights don't fit", where=str(path), got=wrong or sorted(state.keys() - own.keys())
+        )
+    vision.load_state_dict({name: value.float() for name, value in state.items()})

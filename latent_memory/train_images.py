@@ -36,7 +36,7 @@ from latent_memory.evaluation.metrics import exact_match
 from latent_memory.frozen import ClosedBook
 from latent_memory.generator import Generator, Reading
 from latent_memory.image_data import ImageSet, read_easy_vqa
-from latent_memory.image_model import TowerConfig, make_tower, save_vision
+from latent_memory.image_model import TowerConfig, load_tower, make_tower, save_vision
 from latent_memory.images import Images, Picture, Vision, encode_images
 from latent_memory.pretrained import PACKAGED, load_compressor, load_generator
 from latent_memory.reader import Thought
@@ -81,6 +81,7 @@ class ImageTraining(BaseModel):
         images: The set of images, as `image_data.read_easy_vqa` reads it, from the working folder.
         memory: Folder of the trained text memory that learns to see; the packaged one where none is given.
         tower: Sizes of the tower.
+        start: Folder of a trained tower of these sizes to go on from, for whatever memory that was trained.
         weights: Weights of the terms of the loss.
         held_out: Images of the training part that are never trained on.
         early: First steps, which train on captions' words alone.
@@ -105,6 +106,7 @@ class ImageTraining(BaseModel):
     images: Path
     memory: Path | None = None
     tower: TowerConfig = TowerConfig()
+    start: Path | None = None
     weights: ImageWeights = ImageWeights()
     held_out: int = Field(default=200, ge=2)
     early: int = Field(default=600, ge=0)
@@ -452,6 +454,8 @@ def train_tower(
     _lighten(compressor)
     torch.manual_seed(recipe.seed)
     vision = make_tower(compressor.base, compressor.tokenizer, recipe.tower)
+    if recipe.start is not None:
+        load_tower(vision, recipe.start)
     generator.model.set_attn_implementation("eager")  # twice as fast backward where most keys have no gradient
     device = training_device()
     for part in (compressor, generator, vision):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from latent_memory.easy_vqa import ImageQuestion, captions
@@ -95,6 +96,19 @@ def test_a_resumed_run_has_the_losses_and_the_weights_of_an_unbroken_one(
     assert (broken / "vision.safetensors").read_bytes() == (whole / "vision.safetensors").read_bytes()
     with pytest.raises(RecipeError, match="another recipe"):
         train_tower(recipe.model_copy(update={"seed": 1}), images, tmp_path / "whole")
+
+
+def test_a_second_run_starts_from_the_tower_of_the_first(
+    recipe: ImageTraining, images: ImageSet, tmp_path: Path
+) -> None:
+    first = train_tower(recipe, images, tmp_path / "first")
+    still = {"start": first, "early": 0, "steps": 1, "rate": 1e-12}
+    second = train_tower(recipe.model_copy(update=still), images, tmp_path / "second")
+    before, after = (load_file(folder / "vision.safetensors") for folder in (first, second))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    wider = recipe.tower.model_copy(update={"hidden": 32})
+    with pytest.raises(ModelError, match="weights don't fit"):
+        train_tower(recipe.model_copy(update=still | {"tower": wider}), images, tmp_path / "third")
 
 
 @pytest.mark.parametrize("term", ImageWeights.model_fields)
