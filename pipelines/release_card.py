@@ -14,8 +14,10 @@ import yaml
 
 from pipelines.artifact import Written
 from pipelines.recipe import STAGES
+from pipelines.spending import SPENDING_HEADS, spending_row
 from pipelines.terms import TIER_MEANINGS, seconds, share, size_of, tier_label
 from tiers.l3_edited.synthesis.products import FAMILY
+from tiers.llm.spending import Spent
 
 if TYPE_CHECKING:
     from pipelines.release import Contents
@@ -78,7 +80,7 @@ def render_card(
         *([_synthetic(contents)] if FAMILY.name in contents.schema.names else []),
         _steps(lineage),
         _inputs(lineage),
-        _cost(tiers),
+        _cost(tiers, [Spent(**account) for account in status["spent"]]),
         _checks(),
     ]
     return "\n\n".join(sections) + "\n"
@@ -265,13 +267,17 @@ def _inputs(lineage: Mapping[str, Any]) -> str:
     return f"### Inputs\n\n{_table(heads, rows)}{more}"
 
 
-def _cost(tiers: Iterable[Mapping[str, Any]]) -> str:
-    rows = []
-    for found in tiers:
-        llm = {key: found["llm"].get(key, 0) for key in ("requests", "cached", "prompt_tokens", "completion_tokens")}
-        rows.append((found["tier"], seconds(found["cpu_seconds"]), *(f"{number:,}" for number in llm.values())))
-    heads = ("tier", "CPU time", "LLM requests", "answered from cache", "prompt tokens", "completion tokens")
-    return "## What it cost\n\nSummed over the commit records of all shards.\n\n" + _table(heads, rows)
+def _cost(tiers: Sequence[Mapping[str, Any]], spent: Iterable[Spent]) -> str:
+    names = {found["tier"] for found in tiers}
+    paid = [spending_row(account) for account in spent if account.stage.partition("/")[0] in names]
+    told = [
+        "## What it cost",
+        _table(("tier", "CPU time"), [(found["tier"], seconds(found["cpu_seconds"])) for found in tiers]),
+    ]
+    if paid:
+        rows = [tuple(map(_plain, row)) for row in paid]
+        told += ["Asked of language models, for work that was lost too:", _table(SPENDING_HEADS, rows)]
+    return "\n\n".join(told)
 
 
 def _checks() -> str:

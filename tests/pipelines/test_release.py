@@ -12,9 +12,14 @@ import yaml
 from pipelines.artifact import Store, read_table
 from pipelines.recipe import STAGES
 from pipelines.release import loadable, release
+from pipelines.spending import request_cache
 from pipelines.status import run_status
 from tiers.document import DOCUMENT, with_columns
 from tiers.errors import ArtifactError, RecipeError
+from tiers.llm import Finish, Result
+from tiers.llm.folder import Folder
+from tiers.llm.prices import Price
+from tiers.llm.spending import Account, Budget
 
 Recipes = Callable[..., Path]
 Run = Callable[..., object]
@@ -97,6 +102,19 @@ def test_the_card_tells_the_figures(licensed: Path, tmp_path: Path) -> None:
     assert "| unknown | 10 | 25.0 % |" in card
     status = run_status(Store(str(licensed)))["tiers"][1]
     assert f"{status['rows']:,} rows, {status['tokens']:,} tokens" in card
+
+
+def test_the_card_tells_what_language_models_were_asked_up_to_its_tier(licensed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(licensed, out)
+    cache = request_cache(str(out), {}, Budget())
+    for stage in ("L1/annotate", "L1/annotate", "L2/edit"):  # one that was killed, and the one behind it
+        account = Account(Folder(cache.spending), stage, "a|model", Price(prompt=1, completion=2), Budget())
+        account.charge([Result("", Finish.STOP, prompt_tokens=1_000_000, completion_tokens=250_000)])
+    release(Store(str(out)), "L1", str(tmp_path / "set"))
+    cost = (tmp_path / "set" / "README.md").read_text().partition("## What it cost")[2]
+    assert "| L1/annotate | a model | 2 | 2,000,000 | 0 | 500,000 | 3.00 USD |" in cost
+    assert "L2/edit" not in cost
 
 
 def test_lineage_names_inputs_steps_and_prints(licensed: Path, tmp_path: Path) -> None:
