@@ -72,10 +72,23 @@ def documents(rows: Iterable[Mapping[str, Any]], extra: Sequence[pa.Field] = ())
         rows: Mappings with at least `text` and `source`; `id` follows from `source` where it is not given.
         extra: Fields of the stage's own columns, after those of `DOCUMENT`.
     """
-    filled = [{"id": document_id(row["source"]), "media": [], "parents": [], "meta": {}, **row} for row in rows]
-    for row in filled:
-        row["meta"] = list(dict(row["meta"]).items())
-    return pa.Table.from_pylist(filled, schema=with_columns(extra))
+    rows = list(rows)
+    schema = with_columns(extra)
+    columns = {name: [row.get(name) for row in rows] for name in schema.names}
+    columns["id"] = [given or document_id(row["source"]) for given, row in zip(columns["id"], rows, strict=True)]
+    for name in ("media", "parents"):
+        columns[name] = [given or [] for given in columns[name]]
+    columns["meta"] = [list(dict(given or ()).items()) for given in columns["meta"]]
+    return pa.table([_array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """An array of `values`; of many bytes in one piece of memory, which Arrow would enlarge as it goes."""
+    if not pa.types.is_large_binary(kind) or None in values:
+        return pa.array(values, kind)
+    bounds = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([len(value) for value in values], out=bounds[1:])
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(bounds), pa.py_buffer(b"".join(values))])
 
 
 def with_columns(extra: Sequence[pa.Field]) -> pa.Schema:

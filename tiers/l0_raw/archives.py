@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from tiers.l0_raw.batches import CONTENT, Batch, Limits, ReadReason, Span
 from tiers.l0_raw.records import Break, Grammar, Record, records
@@ -27,8 +26,7 @@ class Verdict(Exception):
         super().__init__(detail)
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(NamedTuple):
     """What a record holds.
 
     Attributes:

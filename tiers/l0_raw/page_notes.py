@@ -10,7 +10,9 @@ import html
 import re
 from collections.abc import Iterator
 
-_TAG = re.compile(r"<(meta|link|a|area)\s([^<>]{1,4000})>", re.IGNORECASE)
+_TAG = re.compile(rb"<(meta|link|a|area)\s([^<>]{1,4000})>", re.IGNORECASE)
+_LONGEST_TAG = 4010
+_WORDS = (b"robots", b"license")
 _ATTRIBUTE = re.compile(r"([a-z][\w-]{0,30})\s{0,9}=\s{0,9}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))", re.IGNORECASE)
 _LINK = re.compile(r"<([^<>]{1,2000})>([^<>]{0,2000})")
 _REL_LICENSE = re.compile(r"rel\s*=\s*\"?[^\",;]*\blicense\b", re.IGNORECASE)
@@ -33,7 +35,7 @@ def page_notes(page: str | bytes) -> dict[str, str]:
     """What a page says about its use; comments do not count.
 
     Args:
-        page: The page, or the beginning of it; bytes are read as an encoding that extends ASCII.
+        page: The page, or the beginning of it; bytes are those of an encoding that extends ASCII.
 
     Returns:
         `robots`: the directives for all robots, in lower case, each once, between commas.
@@ -42,13 +44,13 @@ def page_notes(page: str | bytes) -> dict[str, str]:
         `licenses`: where it links to several, which may be those of parts, their identifiers or links.
         Absent is what the page doesn't say.
     """
-    text = page.decode("latin-1") if isinstance(page, bytes) else page
-    lower = text.lower()
-    if "robots" not in lower and "license" not in lower:
+    data = page if isinstance(page, bytes) else page.encode(errors="surrogatepass")
+    lower = data.lower()
+    if not any(word in lower for word in _WORDS):
         return {}
     robots: dict[str, None] = {}
     licenses: dict[str, None] = {}
-    for name, attributes in _tags(_without_comments(text)):
+    for name, attributes in _tags(_without_comments(data)):
         if name == "meta" and attributes.get("name", "").strip().lower() == "robots":
             directives = attributes.get("content", "").lower().split(",")
             robots.update((directive.strip(), None) for directive in directives if directive.strip())
@@ -90,20 +92,43 @@ def _license_notes(urls: list[str]) -> dict[str, str]:
     return {"license" if license_id(url) else "license_url": license_id(url) or url for url in urls[:1]}
 
 
-def _tags(text: str) -> Iterator[tuple[str, dict[str, str]]]:
-    for name, inside in _TAG.findall(text):
-        if "robots" in inside.lower() or "license" in inside.lower():
-            pairs = _ATTRIBUTE.findall(inside)
-            yield name.lower(), {key.lower(): html.unescape("".join(value)) for key, *value in reversed(pairs)}
+def _tags(page: bytes) -> Iterator[tuple[str, dict[str, str]]]:
+    """Names and attributes of tags in which there is a word that matters."""
+    end, lower = 0, page.lower()
+    for place in sorted(place for word in _WORDS for place in occurrences(lower, word)):
+        start = page.rfind(b"<", max(end, place - _LONGEST_TAG), place)
+        tag = _TAG.match(page, start) if start >= 0 else None
+        if tag and tag.end() > place:
+            end = tag.end()
+            pairs = _ATTRIBUTE.findall(_decoded(tag[2]))
+            yield (
+                tag[1].decode().lower(),
+                {key.lower(): html.unescape("".join(value)) for key, *value in reversed(pairs)},
+            )
 
 
-def _without_comments(text: str) -> str:
-    """`text` without comments, in time linear in its length even where none of them ends."""
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
+def occurrences(text: bytes, word: bytes, end: int | None = None) -> Iterator[int]:
+    """Where `word` stands in `text`, or before `end` in it."""
+    at = text.find(word, 0, end)
+    while at >= 0:
+        yield at
+        at = text.find(word, at + 1, end)
+
+
+def _without_comments(page: bytes) -> bytes:
+    """`page` without comments, in time linear in its length even where none of them ends."""
     parts, at = [], 0
-    while (start := text.find("<!--", at)) >= 0:
-        end = text.find("-->", start + 4)
+    while (start := page.find(b"<!--", at)) >= 0:
+        end = page.find(b"-->", start + 4)
         if end < 0:
             break
-        parts.append(text[at:start])
+        parts.append(page[at:start])
         at = end + 3
-    return "".join(parts) + text[at:]
+    return b"".join(parts) + page[at:]

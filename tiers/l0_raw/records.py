@@ -9,10 +9,11 @@ an archive) is passed by.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import BinaryIO
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple, cast
+
+from zlib_ng import zlib_ng as zlib
 
 from tiers.l0_raw.batches import WHOLE, ReadReason, Span
 from tiers.l0_raw.compression import BROKEN_STREAM, GZIP, decompressed, is_compressed, why_broken
@@ -21,12 +22,12 @@ LOOKBACK = 8 << 20
 MAX_HEADER = 1 << 15
 _NEWLINES = re.compile(rb"[\r\n]*")
 _MEMBER = re.compile(rb"\x1f\x8b\x08")
+_BROKEN = cast(type[Exception], zlib.error)
 _BLOCK = 1 << 20
 _PIECE = 1 << 14
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """The header of a record: how long it is, and how long it says that the content is, in bytes."""
 
     size: int
@@ -56,8 +57,7 @@ class Grammar:
     unknown: ReadReason
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A record.
 
     Attributes:
@@ -72,8 +72,7 @@ class Record:
     head: Head
 
 
-@dataclass(frozen=True)
-class Break:
+class Break(NamedTuple):
     """A place where no whole record is."""
 
     place: int | str
@@ -118,7 +117,7 @@ def _holds_members(stream: BinaryIO, grammar: Grammar) -> bool:
         return False
     try:
         plain = zlib.decompressobj(31).decompress(head, 1 << 22)
-    except zlib.error:
+    except _BROKEN:
         return True
     first = grammar.parse(plain[:MAX_HEADER])
     return first is None or not plain[first.size + first.length :].strip(b"\r\n")
@@ -134,8 +133,7 @@ def _members(stream: BinaryIO, grammar: Grammar, max_content: int, span: Span, s
         at = member.end if member.is_sound(grammar) else _next_member(blocks, grammar, at + 1, span.end)
 
 
-@dataclass(frozen=True)
-class _Member:
+class _Member(NamedTuple):
     """A gzip member: the beginning of its plain bytes, whether that is all, where it ends, why it is broken."""
 
     data: bytes
@@ -163,8 +161,8 @@ def _of_member(place: int, member: _Member, grammar: Grammar, max_content: int) 
         return
     for found in _split(_Window(None, 0, member.data), grammar, max_content, WHOLE, 0):
         if place and isinstance(found, Break) and found.reason is grammar.unknown:
-            found = replace(found, reason=ReadReason.MALFORMED_RECORD)
-        yield replace(found, place=f"{place}+{found.place}" if found.place else place)
+            found = found._replace(reason=ReadReason.MALFORMED_RECORD)
+        yield found._replace(place=f"{place}+{found.place}" if found.place else place)
 
 
 def _inflate(blocks: _Blocks, at: int, most: int) -> _Member:
@@ -176,7 +174,7 @@ def _inflate(blocks: _Blocks, at: int, most: int) -> _Member:
             return _Member(b"", False, at, (ReadReason.TRUNCATED, "the file breaks off within a member"))
         try:
             part = inflater.decompress(piece, _BLOCK)
-        except zlib.error as error:
+        except _BROKEN as error:
             return _Member(b"", False, at, (ReadReason.BAD_COMPRESSION, str(error)))
         # At the end of a member `unconsumed_tail` still tells what it did before.
         at += len(piece) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
@@ -194,7 +192,7 @@ def _next_member(blocks: _Blocks, grammar: Grammar, start: int, end: int) -> int
             return None
         try:
             head = zlib.decompressobj(31).decompress(blocks.piece(at), MAX_HEADER)
-        except zlib.error:
+        except _BROKEN:
             continue
         if grammar.begins.match(head):
             return at

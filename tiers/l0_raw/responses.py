@@ -69,7 +69,7 @@ def read_response(content: Content, options: ReadOptions, limits: Limits) -> dic
     _check_wanted(int(status[1]), mime, http, options)
     length = content.length - size
     check_size(length, limits)
-    body = _decode_body(http, bytes(content.data[size:]), limits.max_record_bytes)
+    body = _decode_body(http, content.data[size:], limits.max_record_bytes)
     charset = _CHARSET.search(http.first("content-type"))
     row = content_row(body, mime, charset[1] if charset else None)
     meta = {
@@ -108,7 +108,7 @@ def check_size(length: int, limits: Limits) -> None:
         raise Verdict(ReadReason.TOO_LARGE, f"{length} bytes, at most {limits.max_record_bytes}", failed=True)
 
 
-def content_row(body: bytes, mime: str, charset: str | None) -> dict[str, Any]:
+def content_row(body: bytes | memoryview, mime: str, charset: str | None) -> dict[str, Any]:
     """The row of a body: of HTML its bytes, of anything else its text.
 
     Raises:
@@ -119,7 +119,7 @@ def content_row(body: bytes, mime: str, charset: str | None) -> dict[str, Any]:
     if mime in HTML_TYPES:
         return {"text": "", "record.content": body, "record.mime": mime, "record.charset": charset}
     try:
-        text = decode(body, charset)
+        text = decode(bytes(body), charset)
     except Refused as refused:
         raise Verdict(ReadReason.UNDECODABLE, refused.detail, failed=True) from None
     if not text.strip():
@@ -135,7 +135,7 @@ def _missing_bytes(http: Headers, length: int) -> str | None:
     return f"{length} of {declared} bytes" if length < int(declared) else None
 
 
-def _decode_body(http: Headers, content: bytes, limit: int) -> bytes:
+def _decode_body(http: Headers, content: bytes | memoryview, limit: int) -> bytes | memoryview:
     """Undoes transfer and content encodings.
 
     Many archives store the decoded body under the original headers, so a body that isn't encoded as they say is
@@ -149,7 +149,7 @@ def _decode_body(http: Headers, content: bytes, limit: int) -> bytes:
     return content
 
 
-def _decoded(reader: Any, content: bytes, limit: int) -> bytes:
+def _decoded(reader: Any, content: bytes | memoryview, limit: int) -> bytes | memoryview:
     try:
         return _read_bounded(reader(io.BytesIO(content)), limit) or content
     except OSError:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import codecs
 
+import numpy as np
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 
 from tiers.l0_raw.html.reasons import HtmlReason, Refused
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-# Control characters that no text holds in any encoding of the web but UTF-16; ISO-2022-JP uses escape, 0x1b.
-_CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\f\r\x1b")
 
 
 def decode(content: bytes, declared: str | None, max_undecodable: float = 0.05) -> str:
@@ -57,8 +56,10 @@ def _guessed_encoding(content: bytes) -> str | None:
 
 def _decode(content: bytes, encoding: str) -> tuple[str, int]:
     """The text, and how many of its characters are replacements or controls."""
+    from tiers.l0_raw.kernels.shape import count_controls
+
     text = content.decode(encoding, "replace")
     strange = text.count("\ufffd")
     if not encoding.startswith("utf-16"):
-        strange += len(content) - len(content.translate(None, _CONTROLS))
+        strange += count_controls(np.frombuffer(content, np.uint8))
     return text, strange

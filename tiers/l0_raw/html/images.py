@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes, urljoin
 
 from resiliparse.parse.html import HTMLTree
 
-from tiers.l0_raw.html.flat import attribute
+from tiers.l0_raw.html.serialised import attribute
 
 _MIN_PIXELS = 33
 """Images less wide or high are icons and counters of visits."""

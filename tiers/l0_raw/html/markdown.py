@@ -6,16 +6,33 @@ Nothing else is marked up, and no character is escaped but the `|` of table cell
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from tiers.l0_raw.html.flat import BREAK, CLOSE, HEADINGS, OPEN, FlatPage, Tag, attribute, plain, unescape
+from tiers.l0_raw.html.flat import FlatPage
 from tiers.l0_raw.html.images import Image, read_image
 from tiers.l0_raw.html.main_content import MainContent
-from tiers.l0_raw.html.roles import Role, is_picture
+from tiers.l0_raw.html.serialised import attribute, plain, unescape
 from tiers.l0_raw.html.tables import read_table
+from tiers.l0_raw.kernels.flattening import (
+    BREAK,
+    CLOSE,
+    FIRST,
+    IMAGE,
+    KIND,
+    LAST,
+    OPEN,
+    PARTNER,
+    PICTURE,
+    ROLE,
+    SOURCE,
+    TEXT,
+    TRAITS,
+)
+from tiers.l0_raw.kernels.roles import HIDDEN
+from tiers.l0_raw.kernels.tags import HEADINGS, NAMES
 
-_SPACED = HEADINGS | frozenset("article blockquote dl figure hgroup ol p pre section table ul".split())
+_SPACED = frozenset((*HEADINGS, *"article blockquote dl figure hgroup ol p pre section table ul".split()))
 """Blocks that an empty line parts from what is around them."""
 _LANGUAGE = re.compile(r"\b(?:lang(?:uage)?|highlight-source)-([\w+#-]+)|\bbrush:\s*(\w+)")
 _PERMALINK = " \u00b6\uf0c1\U0001f517"
@@ -66,9 +83,8 @@ class _Writer:
     _heading: int = 0
     _caption: str | None = None
     _last_heading: int = -1
-    _root: int = 0
-    _ends: dict[int, int] = field(default_factory=dict)
-    _skipped: dict[int, int] = field(default_factory=dict)
+    _tags: list[list[int]] = field(default_factory=list)
+    _first: int = 0
 
     def text(self) -> str:
         """All that was written; headings that nothing follows are left out unless there is nothing else."""
@@ -82,75 +98,65 @@ class _Writer:
 
     def write(self, root: int) -> None:
         """Writes a block element."""
-        first, last = self._enter(root)
-        pieces, tags, skipped = self.page.pieces, self.page.tags, self._skipped
-        at = first
-        while at < last:
-            tag, _, text = pieces[at].partition(">")
-            known = tags[tag]
-            if at in skipped:
-                self._pictures(at, skipped[at], tag)
-                self._flush()
-                at = skipped[at]
-                text = pieces[at].partition(">")[2]
-            elif known.kind == OPEN:
-                done = self._open(known, at, tag)
-                if done > at:
-                    at = done
-                    text = pieces[at].partition(">")[2]
-            elif known.kind == CLOSE:
-                self._close(known)
-            elif known.kind == BREAK:
+        self._first, last = (int(at) for at in self.page.elements[root, (FIRST, LAST)])
+        tags = self._tags = self.page.tags[self._first : last + 1].tolist()
+        left_out, text = self.content.left_out, self.page.text
+        at = 0
+        while at < len(tags) - 1:
+            kind, name, element, partner, source, _ = tags[at]
+            if kind == OPEN:
+                if at and left_out[element]:
+                    self._pictures(at, element)
+                    self._flush()
+                    at = partner - self._first
+                elif self._open(NAMES[name], at):
+                    at = partner - self._first
+            elif kind == CLOSE:
+                self._close(NAMES[name])
+            elif kind == BREAK:
                 self._break()
-            elif tag.startswith("img "):
-                self._image(tag, self._caption or "")
-            if text:
-                self._inline.append(text)
+            elif kind == IMAGE:
+                self._image(source, self._caption or "")
             at += 1
+            if at < len(tags) and tags[at - 1][TEXT] < tags[at][TEXT]:
+                self._inline.append(text[tags[at - 1][TEXT] : tags[at][TEXT]].decode())
         self._flush()
         self._margin = 2
         self._containers.clear()
         self._lists.clear()
 
-    def _enter(self, root: int) -> tuple[int, int]:
-        """Looks up where the elements in `root` end, and which are left out; gives its first and last piece."""
-        page = self.page
-        self._root, last = page.first[root], page.last[root]
-        end = bisect_left(page.first, last)
-        self._ends = dict(zip(page.first[root:end], page.last[root:end], strict=True))
-        left_out = self.content.left_out
-        self._skipped = {page.first[each]: page.last[each] for each in range(root + 1, end) if left_out[each]}
-        return self._root, last
+    def _element(self, at: int) -> list[list[int]]:
+        """The tags of the block element that opens there, with its end tag."""
+        return self._tags[at : self._tags[at][PARTNER] - self._first + 1]
 
-    def _open(self, tag: Tag, at: int, source: str) -> int:
-        """Begins a block; gives the piece of its end tag if all of it is written already, else 0."""
-        name = tag.name
+    def _open(self, name: str, at: int) -> bool:
+        """Begins a block; gives whether all of it is written already."""
         if self._heading:
             self._inline.append(" ")
-            return 0
+            return False
         self._flush()
         self._margin = max(self._margin, 2 if name in _SPACED and not self._begins_item() else 1)
         if name in HEADINGS:
             self._heading = int(name[1])
         elif name == "pre":
-            self._code(at, self._ends[at])
-            return self._ends[at]
+            self._code(self._element(at))
+            return True
         elif name == "table":
-            rows = read_table(self.page, at, self._ends[at], self._skipped)
+            rows = read_table(self.page, self._element(at), self.content.left_out)
             if rows is not None:
                 self._block(rows)
-                return self._ends[at]
+                return True
         elif name == "figure":
             self._caption = self._caption_of_figure(at)
         elif name == "figcaption" and self._caption is not None:
-            return self._ends[at]
-        elif at > self._root:
-            self._open_container(name, source)
-        return 0
+            return True
+        elif at:
+            self._open_container(name, at)
+        return False
 
-    def _open_container(self, name: str, source: str) -> None:
+    def _open_container(self, name: str, at: int) -> None:
         if name in ("ul", "ol", "menu", "dir"):
-            start = attribute(source, "start")
+            start = attribute(self.page.source(self._tags[at][SOURCE]), "start") if name == "ol" else ""
             self._lists.append((int(start) if re.fullmatch(r"\d{1,9}", start) else 1) if name == "ol" else None)
             if len(self._lists) > 1:
                 self._margin = 1
@@ -163,8 +169,7 @@ class _Writer:
         elif name == "blockquote":
             self._containers.append(_Container("> ", "> "))
 
-    def _close(self, tag: Tag) -> None:
-        name = tag.name
+    def _close(self, name: str) -> None:
         if self._heading and name not in HEADINGS:
             self._inline.append(" ")
             return
@@ -193,6 +198,8 @@ class _Writer:
 
     def _flush(self) -> bool:
         """Writes the line that was gathered; gives whether there was one."""
+        if not self._inline:
+            return False
         line = plain(self._inline)
         self._inline.clear()
         if self._heading:
@@ -215,23 +222,20 @@ class _Writer:
                 each.first, each.begun = each.others, True
         self._margin = 0
 
-    def _code(self, first: int, last: int) -> None:
+    def _code(self, tags: list[list[int]]) -> None:
         """Writes preformatted text as it is, between fences."""
-        page = self.page
         parts: list[str] = []
         language = ""
-        at = first
-        while at < last:
-            tag, _, text = page.pieces[at].partition(">")
-            known = page.tags[tag]
-            if not language and (found := _LANGUAGE.search(attribute(tag, "class"))):
+        at, first = 0, tags[0][PARTNER] - len(tags) + 1
+        while at < len(tags) - 1:
+            kind, _, element, partner, source, _ = tags[at]
+            if not language and (found := _LANGUAGE.search(attribute(self.page.source(source), "class"))):
                 language = found[1] or found[2]
-            if known.role >= Role.HIDDEN and known.kind == OPEN:
-                at = self._ends[at]
-                text = page.pieces[at].partition(">")[2]
-            elif known.kind in (BREAK, CLOSE) and at > first:
+            if kind == OPEN and self.page.elements[element, ROLE] >= HIDDEN:
+                at = partner - first
+            elif kind in (BREAK, CLOSE):
                 parts.append("\n")
-            parts.append(text)
+            parts.append(self.page.words(tags[at][TEXT], tags[at + 1][TEXT]))
             at += 1
         code = unescape("".join(parts)).rstrip()
         code = code[re.match(r"(?:[^\S\n]*\n)*", code).end() :]  # type: ignore[union-attr]
@@ -240,38 +244,37 @@ class _Writer:
             self._block([fence + language, *code.split("\n"), fence])
         self._margin = 2
 
-    def _caption_of_figure(self, first: int) -> str | None:
+    def _caption_of_figure(self, at: int) -> str | None:
         """The caption of a figure that holds an image; `None` if it holds none, so that its caption is text."""
-        pieces = self.page.pieces
         caption, has_image = "", False
-        for at in range(first + 1, self._ends[first]):
-            name = pieces[at].partition(">")[0].partition(" ")[0]
-            if name == "figure":  # which has its own
+        for inner, (kind, name, *_) in enumerate(self._element(at)[1:], at + 1):
+            if kind == OPEN and NAMES[name] == "figure":  # which has its own
                 break
-            if name == "figcaption" and not caption:
-                caption = self._text_of(at, self._ends[at])
-            has_image = has_image or name == "img"
+            if kind == OPEN and NAMES[name] == "figcaption" and not caption:
+                caption = self._text_of(self._element(inner))
+            has_image = has_image or kind == IMAGE
         return caption if has_image else None
 
-    def _text_of(self, first: int, last: int) -> str:
+    def _text_of(self, tags: list[list[int]]) -> str:
         parts: list[str] = []
-        for piece in self.page.pieces[first:last]:
-            tag, _, text = piece.partition(">")
-            known = self.page.tags[tag]
-            parts += (" ", text) if known.kind >= BREAK else (text,)
+        for tag, behind in pairwise(tags):
+            parts += (" " if tag[KIND] >= BREAK else "", self.page.words(tag[TEXT], behind[TEXT]))
         return plain(parts)
 
-    def _pictures(self, first: int, last: int, tag: str) -> None:
+    def _pictures(self, at: int, element: int) -> None:
         """Takes the images of an element that is left out, if it is there for an image and its caption."""
-        if self.max_images and is_picture(f"{attribute(tag, 'class')} {attribute(tag, 'id')}"):
-            sources = [piece.partition(">")[0] for piece in self.page.pieces[first:last] if piece.startswith("img ")]
-            sources = [source for source in sources if read_image(source, self.base)]
-            caption = self._text_of(first, last) if len(sources) == 1 else ""
+        if self.max_images and self.page.elements[element, TRAITS] & PICTURE:
+            tags = self._element(at)
+            sources = [source for kind, *_, source, _ in tags if kind == IMAGE and self._read_image(source)]
+            caption = self._text_of(tags) if len(sources) == 1 else ""
             for source in sources:
                 self._image(source, caption if len(caption) <= _MAX_CAPTION else "")
 
-    def _image(self, tag: str, caption: str) -> None:
+    def _image(self, source: int, caption: str) -> None:
         if len(self.images) < self.max_images:
-            image = read_image(tag, self.base, caption)
+            image = self._read_image(source, caption)
             if image is not None:
                 self.images.setdefault(image.uri, image)
+
+    def _read_image(self, source: int, caption: str = "") -> Image | None:
+        return read_image(self.page.source(source), self.base, caption)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from tiers.l0_raw.html.reasons import HtmlReason, Refused
 
@@ -29,12 +28,6 @@ _UNCOUNTED = frozenset(
 # Elements that the parser opens anew in each paragraph until they are closed (HTML standard, section 13.2.4.3); of
 # equal ones, no more than three.
 _FORMATTING = re.compile(rb"<(/?)((?:b|big|code|em|font|i|s|small|strike|strong|tt|u)(?=[\s/>])[^>]*)", re.IGNORECASE)
-_MAY_BE_FORMATTING = np.zeros(1 << 16, np.bool_)
-"""Whether a tag whose name begins with these two bytes may be one of them."""
-for _name in (f"{letter}{end}" for letter in "bisu" for end in "> \t\n\f\r/"):
-    _MAY_BE_FORMATTING[int.from_bytes(_name.encode())] = True
-for _name in ("bi", "co", "em", "fo", "sm", "st", "tt"):
-    _MAY_BE_FORMATTING[int.from_bytes(_name.encode())] = True
 
 
 @dataclass(frozen=True)
@@ -64,16 +57,19 @@ def check_shape(page: bytes, limits: ShapeLimits) -> None:
     Raises:
         Refused: naming the limit that the page is above.
     """
-    tags = page.count(b"<")
+    from tiers.l0_raw.kernels.shape import count_tags, most_open, most_parts
+
+    data = np.frombuffer(page, np.uint8)
+    tags = count_tags(data)
     if tags > limits.depth or tags * len(page) > limits.work or tags * tags > limits.reopened:
-        names, closing = _tag_starts(page)
-        steps = np.where(closing, -1, 1)
-        balance = _highest(steps)
-        if balance > limits.depth or balance * len(page) > limits.work:
+        depth, formatting = most_open(data)
+        if depth > limits.depth or depth * len(page) > limits.work:
             _check_depth(page, limits)
-        if _highest(steps[_MAY_BE_FORMATTING[names]]) * tags > limits.reopened:
+        if formatting * tags > limits.reopened:
             _check_formatting(page, tags, limits.reopened)
-    for piece in _long_pieces(page, limits.attributes):
+    for piece in (
+        _long_pieces(page, limits.attributes) if most_parts(data, limits.attributes) > limits.attributes else ()
+    ):
         _check_attributes(piece, limits.attributes)
 
 
@@ -140,26 +136,6 @@ def _check_attributes(piece: bytes, max_attributes: int) -> None:
     count = len(re.findall(rb"[^\s/]+", _QUOTED.sub(b"", tag[0]))) - 1
     if count > max_attributes:
         raise Refused(HtmlReason.TOO_MANY_ATTRIBUTES, f"{count} in one tag, at most {max_attributes}")
-
-
-def _tag_starts(page: bytes) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
-    """The first two bytes of each tag's name, in lower case, and whether it is an end tag."""
-    code: npt.NDArray[np.uint8] = np.frombuffer(page, dtype=np.uint8)
-    at = np.flatnonzero(code == ord("<")) + 1
-    at = at[: np.searchsorted(at, len(page) - 2)]
-    closing = code[at] == ord("/")
-    at += closing
-    first, second = code[at] | 0x20, code[at + 1]
-    is_tag = first - ord("a") < 26
-    second = np.where(second - ord("A") < 26, second | 0x20, second)
-    names = first[is_tag].astype(np.int32) << 8 | second[is_tag]
-    return names, closing[is_tag]
-
-
-def _highest(steps: npt.NDArray[np.int64]) -> int:
-    """How far a walk of these steps gets above where it was lowest; as many elements are unclosed, and no more."""
-    walk = np.cumsum(steps, dtype=np.int32)
-    return int((walk - np.minimum.accumulate(np.minimum(walk, 0))).max(initial=0))
 
 
 def _depth(page: bytes, enough: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 from resiliparse.extract.html2text import extract_plain_text
@@ -15,15 +16,12 @@ from resiliparse.parse.html import HTMLTree
 from tiers.document import DOCUMENT, add_column
 from tiers.l0_raw.batches import CONTENT
 from tiers.l0_raw.html.decoding import decode
-from tiers.l0_raw.html.flat import body_of, flatten
-from tiers.l0_raw.html.images import Image, base_url
-from tiers.l0_raw.html.main_content import main_content, whole_page
-from tiers.l0_raw.html.markdown import write_markdown
+from tiers.l0_raw.html.images import Image
 from tiers.l0_raw.html.reasons import HtmlReason, Refused
 from tiers.l0_raw.html.shape import ShapeLimits, check_shape
 from tiers.l0_raw.html.trafilatura_process import TrafilaturaProcess
-from tiers.l0_raw.math import may_hold_formulas, write_formulas
-from tiers.l0_raw.page_notes import page_notes
+from tiers.l0_raw.math import write_formulas
+from tiers.l0_raw.page_notes import occurrences, page_notes
 from tiers.stage import Context, Outcome, Stage, fates
 
 
@@ -74,7 +72,7 @@ class ExtractHtml(Stage):
     """
 
     name: ClassVar[str] = "extract_html"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     extractor: Literal["blocks", "resiliparse", "trafilatura", "cascade"] = "blocks"
     main_content: bool = True
@@ -118,28 +116,37 @@ class ExtractHtml(Stage):
         def extract(content: bytes, charset: str | None = None, url: str | None = None) -> Page:
             page = decode(content, charset, self.max_undecodable)
             # Only UTF-16 and ISO-2022 have bytes of markup that are none.
-            check_shape(page.encode() if b"\0" in content or b"\x1b" in content else content, limits)
-            text, title, images = self._parse(page, url, trafilatura)
+            source = page.encode() if b"\0" in content or b"\x1b" in content else content
+            check_shape(source, limits)
+            notes = _notes(source)
+            text, title, images = self._parse(page, source, url, trafilatura)
             text = text.replace("\0", "").strip("\n")
             if not text.strip():
                 raise Refused(HtmlReason.EMPTY_PAGE, f"no text in {len(content)} bytes")
-            return Page(text, " ".join(title.replace("\0", "").split()), images, _notes(page))
+            return Page(text, " ".join(title.replace("\0", "").split()), images, notes)
 
         return extract
 
     def _parse(
-        self, page: str, url: str | None, trafilatura: TrafilaturaProcess | None
+        self, page: str, source: bytes, url: str | None, trafilatura: TrafilaturaProcess | None
     ) -> tuple[str, str, list[Image]]:
+        from tiers.l0_raw.html.blocks import extract_blocks
+        from tiers.l0_raw.math.marks import formula_selector, marks_of
+
         images: list[Image] = []
         confidence = 0.0
         try:
             tree = HTMLTree.parse(page)
             title = tree.title or ""
             if self.extractor in ("blocks", "cascade"):
-                text, images, confidence = self._blocks(tree, page, url)
+                main, formulas, most = self.main_content, self.formulas, self.max_images
+                text, images, confidence = extract_blocks(
+                    tree, source, url, main=main, formulas=formulas, max_images=most
+                )
             else:
-                if self.formulas and may_hold_formulas(page):
-                    write_formulas(tree)
+                selector = formula_selector(marks_of(source), source) if self.formulas else None
+                if selector is not None:
+                    write_formulas(tree, selector)
                 text = extract_plain_text(tree, main_content=self.main_content) if trafilatura is None else ""
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -149,26 +156,6 @@ class ExtractHtml(Stage):
             document = tree.document
             text = trafilatura.extract(page if document is None else document.html) or text
         return text, title, images
-
-    def _blocks(self, tree: HTMLTree, page: str, url: str | None) -> tuple[str, list[Image], float]:
-        body = body_of(tree)
-        if self.formulas and _may_hold_formulas(body, page) and write_formulas(tree):
-            body = body_of(tree)
-        flat = flatten(body)
-        content = main_content(flat) if self.main_content else whole_page(flat)
-        if content is None:
-            return "", [], 0.0
-        base = base_url(tree, url) if self.max_images and "img " in body else ""
-        text, images = write_markdown(flat, content, base, self.max_images)
-        return text, images, content.confidence()
-
-
-def _may_hold_formulas(body: str, page: str) -> bool:
-    """As `may_hold_formulas` of the page, at a fraction of its cost: the body is without the page's many scripts.
-
-    Some of those make formulas of what stands between grave accents.
-    """
-    return may_hold_formulas(body) or ("`" in body and may_hold_formulas(page))
 
 
 def _apply(extract: Callable[[bytes, str | None, str | None], Page], table: pa.Table) -> Outcome:
@@ -180,10 +167,10 @@ def _apply(extract: Callable[[bytes, str | None, str | None], Page], table: pa.T
     columns: dict[str, list[Any]] = {"text": [], "title": [], "license": [], "media": [], "meta": []}
     gone: dict[bool, list[tuple[str, str, str]]] = {True: [], False: []}
     names = ("id", "text", "title", "url", "license", "media", "meta")
-    rows = zip(
-        *(rest[name].to_pylist() for name in names), *(table[n].to_pylist() for n in (content, charset)), strict=True
-    )
-    for row_id, text, title, url, license, media, meta, raw, declared in rows:
+    # Of the contents, one at a time becomes an object of Python, whose memory the next one takes over.
+    contents = (value.as_py() for value in table[content])
+    rows = zip(*(rest[name].to_pylist() for name in names), table[charset].to_pylist(), contents, strict=True)
+    for row_id, text, title, url, license, media, meta, declared, raw in rows:
         try:
             page = Page(text, title or "") if text and not raw else extract(raw, declared, url)
         except Refused as refused:
@@ -203,24 +190,21 @@ def _apply(extract: Callable[[bytes, str | None, str | None], Page], table: pa.T
 
 
 # The parser could tell too, but takes as long for it as for a tenth of the extraction.
-_LANG = re.compile(r"<html\b[^>]*?\slang\s*=\s*[\"']?([\w-]+)", re.IGNORECASE)
-_HEAD = 1 << 16
+_LANG = re.compile(rb"<html\b[^>]*?\slang\s*=\s*[\"']?([\w-]+)", re.IGNORECASE)
+_FIRST, _HEAD = 1 << 13, 1 << 16
 
 
-def _notes(page: str) -> dict[str, str]:
+def _notes(page: bytes) -> dict[str, str]:
     """What a page says about itself; robots are spoken to in its head, licences linked to anywhere."""
+    from tiers.l0_raw.kernels.shape import may_link_to_licence
+
     notes = {}
-    if match := _LANG.search(page, 0, 8192):
-        notes["html.lang"] = match[1]
-    end = page.find("</head", 0, _HEAD)
-    return notes | page_notes(page if _may_link_to_licence(page) else page[: end if end > 0 else _HEAD])
-
-
-def _may_link_to_licence(page: str) -> bool:
-    """Whether `license` stands shortly behind `rel`: looking at every tag of a page takes longer than parsing it."""
-    at = page.find("license")
-    while at >= 0:
-        if "rel" in page[max(0, at - 60) : at].lower():
-            return True
-        at = page.find("license", at + 1)
-    return False
+    lower = page if page.find(b"<html", 0, _FIRST) >= 0 else page[:_FIRST].lower()
+    for at in occurrences(lower, b"<html", _FIRST):
+        if match := _LANG.match(page, at, _FIRST):
+            notes["html.lang"] = match[1].decode()
+            break
+    if may_link_to_licence(np.frombuffer(page, np.uint8)):  # looking at every tag takes longer than parsing
+        return notes | page_notes(page)
+    end = page.find(b"</head", 0, _HEAD)
+    return notes | page_notes(page[: end if end > 0 else _HEAD])

@@ -5,61 +5,60 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tiers.l0_raw.html.flat import BREAK, HEADINGS, INLINE, OPEN, FlatPage, Tag, attribute, plain
+from tiers.l0_raw.html.flat import FlatPage
+from tiers.l0_raw.html.serialised import attribute, plain
+from tiers.l0_raw.kernels.flattening import BREAK, INLINE, OPEN, PARTNER, TEXT
+from tiers.l0_raw.kernels.tags import HEADINGS, NAMES
 
-_NOT_IN_DATA = HEADINGS | frozenset("article blockquote dl form li ol pre section table ul".split())
+_NOT_IN_DATA = frozenset((*HEADINGS, *"article blockquote dl form li ol pre section table ul".split()))
 _MAX_CELL = 1000
 _MAX_LINES = 3
 """A cell with more lines or paragraphs is text of the page rather than a datum."""
 _MAX_SPAN = 50
 
 
-def read_table(page: FlatPage, first: int, last: int, skipped: dict[int, int]) -> list[str] | None:
+def read_table(page: FlatPage, tags: list[list[int]], left_out: list[bool]) -> list[str] | None:
     """The lines of a table of data; `None` where it only lays out a page or has no two rows and columns.
 
     Args:
         page: The page.
-        first: The piece of the table's start tag.
-        last: The piece of its end tag.
-        skipped: Start and end pieces of elements to leave out.
+        tags: The rows of its tags from the start tag of the table to the end tag.
+        left_out: Which block elements of the page to leave out.
     """
     caption: list[str] = []
     rows: list[list[list[str]]] = []
     parts, lines = caption, 0
-    for tag, source, text in _tags(page, first + 1, last, skipped):
-        if tag.kind == OPEN:
-            if tag.name in _NOT_IN_DATA:
+    for kind, name, source, text in _shown(page, tags, left_out):
+        if kind == OPEN:
+            if name in _NOT_IN_DATA:
                 return None
-            if tag.name == "tr":
+            if name == "tr":
                 rows.append([])
-            elif tag.name in ("td", "th") and rows:
+            elif name in ("td", "th") and rows:
                 parts, lines = [], 0
-                rows[-1] += [parts, *([] for _ in range(_span(source) - 1))]
-        if tag.kind >= BREAK:
+                rows[-1] += [parts, *([] for _ in range(_span(page.source(source)) - 1))]
+        if kind >= BREAK:
             parts.append(" ")
-            lines += tag.kind == BREAK or (tag.kind == OPEN and tag.name == "p")
+            lines += kind == BREAK or (kind == OPEN and name == "p")
             if lines > _MAX_LINES:
                 return None
         parts.append(text)
     return _markdown(_cell(caption), [[_cell(cell) for cell in row] for row in rows])
 
 
-def _tags(page: FlatPage, first: int, last: int, skipped: dict[int, int]) -> Iterator[tuple[Tag, str, str]]:
-    """Each tag, as known and as written, with the text behind it."""
-    at = first
-    while at < last:
-        source, _, text = page.pieces[at].partition(">")
-        tag = page.tags[source]
-        if at in skipped:
-            at = skipped[at]
-            text = page.pieces[at].partition(">")[2]
-            tag = Tag(INLINE, tag.name)
-        yield tag, source, text
+def _shown(page: FlatPage, tags: list[list[int]], left_out: list[bool]) -> Iterator[tuple[int, str, int, str]]:
+    """Kind, name and place of each tag within the table, with the text behind it."""
+    at, first = 1, tags[0][PARTNER] - len(tags) + 1
+    while at < len(tags) - 1:
+        kind, name, element, partner, source, _ = tags[at]
+        if kind == OPEN and left_out[element]:
+            kind, at = INLINE, partner - first
+        yield kind, NAMES[name], source, page.words(tags[at][TEXT], tags[at + 1][TEXT])
         at += 1
 
 
 def _span(source: str) -> int:
-    span = attribute(source, "colspan") if "colspan" in source else ""
+    span = attribute(source, "colspan")
     return min(int(span), _MAX_SPAN) if re.fullmatch(r"[1-9]\d{0,3}", span) else 1
 
 

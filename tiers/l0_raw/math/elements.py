@@ -41,16 +41,23 @@ _IMAGE_CLASSES = frozenset(
 )
 _PREFIXES = ("mml", "m")
 
-SELECTOR = ", ".join(
-    (
-        "math", *(rf"{prefix}\:math" for prefix in _PREFIXES), "alternatives", "mjx-container", "amp-mathml",
+SELECTORS = {
+    "tag": (
+        "math",
+        *(rf"{prefix}\:math" for prefix in _PREFIXES),
+        "alternatives",
+        "mjx-container",
+        "amp-mathml",
         *_TEX_TAGS,
-        'script[type^="math/"]', "img", '[class*="ath"]', '[class*="atex"]', '[class*="mjx"]', '[class*="MJX"]',
-        '[class*="equation"]', '[class*="formula"]', ".tex", *(f"[{name}]" for name in _TEX_ATTRIBUTES),
-    )
-)  # fmt: skip
-"""Every element that may be a formula, and many that aren't: a search by few parts of names is quicker than by many
-names. Some lie inside of others."""
+    ),
+    "type": ('script[type^="math/"]',),
+    "image": ("img",),
+    "class": (*(f'[class*="{part}"]' for part in "ath atex mjx MJX equation formula".split()), ".tex"),
+    "attribute": tuple(f"[{name}]" for name in _TEX_ATTRIBUTES),
+}
+"""By what tells them, every element that may be a formula, and many that aren't: a search by few parts of names is
+quicker than by many names. Some lie inside of others."""
+SELECTOR = ", ".join(part for parts in SELECTORS.values() for part in parts)
 
 _REMOVED = Formula("")
 """Stands for an element that only shows what another one is the source of."""
@@ -382,3 +389,14 @@ _BY_CLASS: tuple[tuple[frozenset[str], Callable[[Element], Formula | None]], ...
     (frozenset(("ql-formula",)), _quill),
     (frozenset(_TEX_CLASSES), _tex_class),
 )
+
+TAGS = frozenset(("math", *(f"{prefix}:math" for prefix in _PREFIXES), *_BY_TAG)) - {"img", "script"}
+"""Names of elements that are formulas."""
+CLASSES = _EQUATION_CLASSES.union(*(known for known, _ in _BY_CLASS))
+"""Classes of elements that are formulas."""
+IMAGE_CLASSES = _IMAGE_CLASSES | {"x-ck12"}
+"""Classes of images that are formulas; of the last, the beginning."""
+ATTRIBUTES = _TEX_ATTRIBUTES
+"""Attributes that hold formulas."""
+IMAGE_ATTRIBUTES = ("eeimg",)
+"""Attributes of images that are formulas."""

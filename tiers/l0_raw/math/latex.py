@@ -55,6 +55,11 @@ _RENAMED = {
 }  # fmt: skip
 _ENVIRONMENT = re.compile(rf"\\(begin|end)\s*\{{\s*({'|'.join((*_UNWRAPPED, *_RENAMED))})\*?\s*\}}")
 _TAG = re.compile(r"\\tag(\*?)\s*\{([^{}]*)\}")
+_DELIMITERS = tuple(
+    (opening, closing, shown, re.compile(r"(?<!\\)" + re.escape(opening)))
+    for opening, closing, shown in (("$$", "$$", True), ("$", "$", False), (r"\(", r"\)", False), (r"\[", r"\]", True))
+)
+"""What stands around a formula, whether it makes it a display, and what of it may not stand within."""
 _TEXT_OR_DOLLAR = re.compile(r"\\.|\$", re.DOTALL)
 
 
@@ -120,12 +125,12 @@ def _unwrap(latex: str, display: bool) -> tuple[str, bool]:
 
 
 def _undelimited(latex: str) -> tuple[str, bool] | None:
-    for opening, closing, shown in (("$$", "$$", True), ("$", "$", False), (r"\(", r"\)", False), (r"\[", r"\]", True)):
+    for opening, closing, shown, again in _DELIMITERS:
         if len(latex) >= len(opening) + len(closing) and latex.startswith(opening) and latex.endswith(closing):
             inner = latex[len(opening) : -len(closing)]
             if inner.endswith("\\") and not inner.endswith("\\\\"):
                 return None
-            if not re.search(r"(?<!\\)" + re.escape(opening), inner):
+            if not again.search(inner):
                 return inner, shown
     return None
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from resiliparse.parse.html import HTMLTree
 
 from tiers.l0_raw.math.asciimath import latex_of_asciimath
@@ -16,36 +14,23 @@ from tiers.l0_raw.math.elements import SELECTOR, Element, formulas_of
 from tiers.l0_raw.math.latex import Formula, normal_form
 from tiers.l0_raw.math.tex_in_text import find_tex
 
-# What no formula is without: a part of a name or an address, or a delimiter.
-_MARKS = (
-    r"math|MATH|[ak]tex|tex[\"=>]|\"tex |formula[\"=]|imetex|texrender|cht=tx|ltx_Math|ASCIIMath|AM_"
-    r"|\$\$|=[\"']\$|\\[(\[]|\\begin\{"
-)
 
-
-def may_hold_formulas(html: str) -> bool:
-    """Whether a page could hold formulas: never false for one that does.
-
-    One pass of RE2 (through Arrow), a quarter of the time that as many searches for single marks take.
-    """
-    try:
-        return bool(pc.match_substring_regex(pa.array([html], pa.large_string()), _MARKS)[0].as_py())
-    except UnicodeEncodeError:  # lone surrogates, which Arrow holds not
-        return True
-
-
-def write_formulas(tree: HTMLTree) -> int:
+def write_formulas(tree: HTMLTree, selector: str = SELECTOR) -> int:
     """Replaces every formula of a page by its LaTeX in the one form that `tiers.l0_raw.math.latex` describes.
 
     An inline formula becomes a text node `$…$`; a display a `div` that holds `$$…$$`, so that text extraction gives it
     a line of its own. Text around formulas, other images, and elements that turn out to be no formula stay as they are.
     All of it takes time linear in the size of the page.
 
+    Args:
+        tree: The page.
+        selector: Selects elements that may be formulas, or hold some; see `tiers.l0_raw.math.marks`.
+
     Returns:
         How many formulas were written.
     """
     writer = _Writer(tree)
-    writer.write_elements()
+    writer.write_elements(selector)
     text = _root(tree).document_element.text_content
     writer.write_text(
         [mark for mark in _TEX_MARKS if mark in text], lambda: partial(find_tex, trusted=_loads(tree, _TEX_RENDERERS))
@@ -98,11 +83,11 @@ class _Writer:
         self._tree = tree
         self._written: list[tuple[Element, Formula]] = []
 
-    def write_elements(self) -> None:
+    def write_elements(self, selector: str) -> None:
         """Elements in their order: one inside of an element that was replaced is passed over."""
         replaced: Element | None = None
         around: list[Element] = []  # candidates that turned out to be no formulas, each inside of the one before
-        for element in _root(self._tree).query_selector_all(SELECTOR).values():
+        for element in _root(self._tree).query_selector_all(selector).values() if selector else ():
             if replaced is not None and replaced.contains(element):
                 continue
             while around and not around[-1].contains(element):

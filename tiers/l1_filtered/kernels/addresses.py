@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tiers.l1_filtered.kernels.text import ALPHANUMERIC, CODE, DECIMAL, HOST, LOWER, Characters, compiled, inlined
+from tiers.kernel import compiled, inlined
+from tiers.l1_filtered.kernels.text import ALPHANUMERIC, CODE, DECIMAL, HOST, LOWER, Characters
 
 _LONGEST = 2000
 _HASH, _HYPHEN, _PERIOD, _SLASH, _ZERO, _ONE, _TWO, _THREE, _NINE, _COLON, _QUESTION_MARK, _AT, _UNDERSCORE = map(

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tiers.kernel import compiled, inlined
 from tiers.l1_filtered.kernels.lines import ends_in_ellipsis, line_end, next_line, strip
-from tiers.l1_filtered.kernels.text import CODE, DECIMAL, SPACE, UNSPACED, Characters, Counts, Text, compiled, inlined
+from tiers.l1_filtered.kernels.text import CODE, DECIMAL, SPACE, UNSPACED, Characters, Counts, Text
 
 PHRASES = (
     "lorem ipsum",

@@ -6,11 +6,11 @@ as a suffix: D documents, S shingles, B bands, P permutations, N candidates, E p
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
+
+from tiers.kernel import compiled
 
 FOLDED = 0x20000
 """Code points below this one are folded by table; beyond there are ideographs, and nothing else that is a word."""
@@ -32,15 +32,8 @@ _PRIME = np.uint64(0x100000001B3)
 _ROLL = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def kernel(function: Function) -> Function:
-    """Compiles `function` when it is first called, and keeps the machine code on the disk."""
-    return cast("Function", njit(cache=True, nogil=True)(function))
-
-
-@kernel
+@compiled
 def mix(value: Any) -> Any:
     """Spreads 64 bits: the finaliser of SplitMix64 (Steele et al. 2014)."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -48,7 +41,7 @@ def mix(value: Any) -> Any:
     return value ^ (value >> np.uint64(31))
 
 
-@kernel
+@compiled
 def code_point(data: Any, at: int, end: int) -> tuple[Any, int]:
     """The code point of two or more bytes at `at`, and where the next begins; of what is no UTF-8, any."""
     byte = np.uint32(data[at])
@@ -59,7 +52,7 @@ def code_point(data: Any, at: int, end: int) -> tuple[Any, int]:
     return code, at + size
 
 
-@kernel
+@compiled
 def words(data: Any, start: int, end: int, folding: Any, out: Any) -> int:
     """Writes a 64-bit hash (FNV-1a over folded characters) of each word of data[start:end]; gives their number."""
     count, length, value, at = 0, 0, _BASIS, start
@@ -94,7 +87,7 @@ def words(data: Any, start: int, end: int, folding: Any, out: Any) -> int:
     return count
 
 
-@kernel
+@compiled
 def runs(hashes: Any, count: int, n: int, out: Any) -> int:
     """Writes a 32-bit hash of each run of `n` words, by a rolling polynomial; gives their number."""
     if count == 0:
@@ -113,7 +106,7 @@ def runs(hashes: Any, count: int, n: int, out: Any) -> int:
     return count - n + 1
 
 
-@kernel
+@compiled
 def room(offsets_D: Any) -> int:
     """Words that the longest document can have: between two of one byte there is a third, others take three."""
     longest = 0
@@ -122,7 +115,7 @@ def room(offsets_D: Any) -> int:
     return longest // 2 + 2
 
 
-@kernel
+@compiled
 def signatures(
     data: Any, offsets_D: Any, folding: Any, n: int, factors_P: Any, terms_P: Any, keys_DB: Any, sizes_D: Any
 ) -> None:
@@ -142,7 +135,7 @@ def signatures(
             keys_DB[d, band] = key
 
 
-@kernel
+@compiled
 def insert(seen: Any, mask: int, value: Any) -> bool:
     """Puts `value` into an open hash table of `mask` + 1 places, of which 0 is empty; says whether it was new."""
     entry, at = np.uint64(value) + np.uint64(1), np.int64(value) & mask
@@ -154,7 +147,7 @@ def insert(seen: Any, mask: int, value: Any) -> bool:
     return True
 
 
-@kernel
+@compiled
 def places(count: int) -> int:
     """The size of a hash table for `count` values: the power of two that leaves half of it empty."""
     size = 16
@@ -163,7 +156,7 @@ def places(count: int) -> int:
     return size
 
 
-@kernel
+@compiled
 def distinct(data: Any, offsets_D: Any, folding: Any, n: int, limit: int, out: Any, sizes_D: Any, bounds_D: Any) -> int:
     """Writes the distinct shingles of each document; of one with more than `limit` those below a bound.
 
@@ -194,7 +187,7 @@ def distinct(data: Any, offsets_D: Any, folding: Any, n: int, limit: int, out: A
     return total
 
 
-@kernel
+@compiled
 def similarity(seen: Any, mask: int, first_S: Any, second_S: Any, bound: int) -> float:
     """The Jaccard similarity below `bound` of two sets of shingles, of which `seen` holds the first."""
     ours, theirs, shared = 0, 0, 0
@@ -213,7 +206,7 @@ def similarity(seen: Any, mask: int, first_S: Any, second_S: Any, bound: int) ->
     return shared / union if union else 0.0
 
 
-@kernel
+@compiled
 def bucket_pairs(keys: Any, nodes: Any, reach: int, fixed: int) -> Any:
     """Pairs worse << 32 | better of the nodes that share a key; the smaller a node, the more it is preferred.
 
@@ -239,7 +232,7 @@ def bucket_pairs(keys: Any, nodes: Any, reach: int, fixed: int) -> Any:
     return out[:size]
 
 
-@kernel
+@compiled
 def components(worse_E: Any, better_E: Any, roots_N: Any) -> None:
     """Fills in the smallest node that each node is connected with (union by the smaller, path halving)."""
     for node in range(len(roots_N)):
@@ -257,7 +250,7 @@ def components(worse_E: Any, better_E: Any, roots_N: Any) -> None:
         roots_N[node] = roots_N[roots_N[node]]
 
 
-@kernel
+@compiled
 def settle(
     nodes: Any,
     firsts_N: Any,
@@ -314,7 +307,7 @@ def settle(
             keepers_N[node], similarities_N[node] = chosen, best
 
 
-@kernel
+@compiled
 def parts(
     data: Any, offsets_D: Any, folding: Any, paragraphs: bool, documents: Any, starts: Any, ends: Any, keys: Any,
     sizes: Any,

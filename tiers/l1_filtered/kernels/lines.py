@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tiers.kernel import compiled, inlined
 from tiers.l1_filtered.kernels.tallies import Tally, count_in, empty_tally, new_tally
 from tiers.l1_filtered.kernels.text import (
     CODE,
@@ -19,9 +20,7 @@ from tiers.l1_filtered.kernels.text import (
     Hashes,
     Shares,
     Text,
-    compiled,
     hash_text,
-    inlined,
     slot_of,
 )
 from tiers.l1_filtered.kernels.words import Words

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tiers.kernel import compiled, inlined
 from tiers.l1_filtered.kernels.tallies import Tally, count_in, empty_tally, new_tally
-from tiers.l1_filtered.kernels.text import Counts, Hashes, Shares, compiled, inlined
+from tiers.l1_filtered.kernels.text import Counts, Hashes, Shares
 from tiers.l1_filtered.kernels.words import Words
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)

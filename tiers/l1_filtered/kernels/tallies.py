@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiers.l1_filtered.kernels.text import Counts, inlined
+from tiers.kernel import inlined
+from tiers.l1_filtered.kernels.text import Counts
 
 _HALF = np.uint64(32)
 Tally = Counts

@@ -6,14 +6,12 @@ they stand only where Python calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from hashlib import sha256
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from tiers.kernel import compiled, inlined
 
 CODE = (1 << 21) - 1
 """The bits of a character that are its code point."""
@@ -32,7 +30,6 @@ Characters = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 Shares = npt.NDArray[np.float64]
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _FINISH = np.uint64(0xD6E8FEB86659FD93)
@@ -47,33 +44,6 @@ class Text(NamedTuple):
 
     characters: Characters
     bounds: Counts
-
-
-def _digest() -> str:
-    """Of the sources of all kernels."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
-
-
-_SOURCES = _digest()
-
-
-def compiled(function: Kernel) -> Kernel:
-    """Compiles a kernel when it is first called; later processes find it beside its source, or in the user's cache.
-
-    A kernel's entry there is found by its name and holds those it calls, so the name tells of which sources it is.
-    Where no cache can be written, each process compiles anew.
-    """
-    function.__qualname__ += f"-{_SOURCES}"
-    try:
-        return cast(Kernel, numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:
-        return cast(Kernel, numba.njit(nogil=True)(function))
-
-
-def inlined(function: Kernel) -> Kernel:
-    """Makes a function part of the kernels that call it; Python can call it too, and compiles it then."""
-    return cast(Kernel, numba.njit(nogil=True, forceinline=True)(function))
 
 
 @inlined

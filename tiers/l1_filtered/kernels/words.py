@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tiers.kernel import compiled, inlined
 from tiers.l1_filtered.kernels.addresses import is_address
 from tiers.l1_filtered.kernels.text import (
     ALPHANUMERIC,
@@ -36,9 +37,7 @@ from tiers.l1_filtered.kernels.text import (
     Counts,
     Hashes,
     Text,
-    compiled,
     hash_text,
-    inlined,
     slot_of,
 )
 

@@ -97,6 +97,24 @@ def test_hidden_elements_and_form_fields_are_no_text() -> None:
     assert below_prose(hidden) == "c"
 
 
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ('<a hr<!--ef="x">link</a><p>after', "link\n\nafter"),
+        ('<noscript>a<script>"</noscript>"</script>b</noscript><p>after', "after"),
+        ("<noscript>a<noscript>b</noscript>c</noscript><p>after", "after"),
+    ],
+)
+def test_odd_tags_neither_hide_nor_show_what_is_around_them(markup: str, text: str) -> None:
+    assert below_prose(markup) == text
+
+
+def test_text_right_behind_the_main_content_is_none_of_it() -> None:
+    code = "\n".join(f"x{line} = {line} + 1 and more of it" for line in range(30))
+    links = "<a href=x>link link link</a> " * 10
+    assert extract(f"<div>{links}<pre>{code}</pre>behind</div>").text == f"```\n{code}\n```"
+
+
 def test_whole_pages_keep_navigation() -> None:
     page = article("", before="<nav><ul><li><a href=/>Home</a></ul></nav>", after="<footer>Imprint</footer>")
     assert extract(page, main_content=False).text == "- Home\n\n" + "\n\n".join(PROSE) + "\n\nImprint"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from tiers.l0_raw.math import may_hold_formulas, write_formulas
+from tiers.l0_raw.math import write_formulas
+from tiers.l0_raw.math.marks import formula_selector, marks_of
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[5] / "shared" / "data" / "mathml"
@@ -33,13 +34,21 @@ def written(page: str) -> tuple[str, int]:
     return text_of(tree), count
 
 
+def selector_for(page: str) -> str | None:
+    data = page.encode()
+    return formula_selector(marks_of(data), data)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case: dict[str, Any]) -> None:
     text, count = written(case["html"])
     assert text == case["text"]
     assert count == case.get("formulas", 1)
-    if count:
-        assert may_hold_formulas(case["html"])
+    selector = selector_for(case["html"])
+    assert not count or selector is not None
+    if selector is not None:
+        tree = HTMLTree.parse(case["html"])
+        assert (write_formulas(tree, selector), text_of(tree)) == (count, text)
 
 
 def test_writing_twice_writes_nothing_new() -> None:
@@ -52,7 +61,7 @@ def test_writing_twice_writes_nothing_new() -> None:
 
 def test_pages_without_formulas_are_told_apart() -> None:
     page = "<p>Text that costs $5, a <b>path</b> of C:\\dir, <img src='x.png' alt='x'> and <code>a[0]</code>.</p>"
-    assert not may_hold_formulas(page)
+    assert selector_for(page) is None
     before = HTMLTree.parse(page)
     after = HTMLTree.parse(page)
     assert write_formulas(after) == 0
