@@ -186,7 +186,7 @@ def _trim(latex: str) -> str:
     end = len(latex)
     while end > start:
         blank = _BLANK_END.search(latex, max(start, end - 6), end)
-        if latex[end - 1] == "\\":
+        if latex[end - 1] == "\\" or latex[end - 1].isspace():
             end -= 1
         elif blank and not _is_escaped(latex, blank.start()):
             end = blank.start()

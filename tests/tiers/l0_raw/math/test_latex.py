@@ -42,6 +42,7 @@ def test_the_form_is_one_line_that_nothing_inside_ends(source: str) -> None:
         (r"\,x\;\!", "x", False),
         (r"x\ ", "x", False),
         (r"x \\ ", "x", False),
+        (r"$a \\ \\ $", "a", False),
         (r"a \\ b", r"a \\ b", False),
         (r"a\\, b", r"a\\, b", False),
         (r"\begin{equation*}x\end{equation*}", "x", True),
