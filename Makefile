@@ -22,8 +22,8 @@ quickstart: $(BIN)/.run
 	$(BIN)/tierline models pull smollm2-135m qwen2.5-coder-0.5b
 	$(BIN)/tierline sample $(SAMPLE) --pages 700
 	$(BIN)/tierline run configs/quickstart.yaml --out $(OUT)
-	$(BIN)/tierline ask $(OUT) "What does os.path.join do?" \
-	  "What does numpy.nanvar compute?" "When is the else clause of a for loop executed?"
+	$(BIN)/tierline ask $(OUT) "What exception does division by zero raise?" \
+	  "What does the modulo operator yield?" "When is the body of a function executed?"
 	$(BIN)/tierline report $(OUT)
 
 test: $(BIN)/.dev
