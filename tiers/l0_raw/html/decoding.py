@@ -11,6 +11,8 @@ from tiers.l0_raw.html.reasons import HtmlReason, Refused
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
+_UTF8 = ("utf-8", "utf-8-sig")
+
 
 def decode(content: bytes, declared: str | None, max_undecodable: float = 0.05) -> str:
     """Decodes a page as browsers do: by byte order mark, declared charset, meta tag, else by what its bytes look like.
@@ -56,10 +58,16 @@ def _guessed_encoding(content: bytes) -> str | None:
 
 def _decode(content: bytes, encoding: str) -> tuple[str, int]:
     """The text, and how many of its characters are replacements or controls."""
-    from tiers.l0_raw.kernels.shape import count_controls
+    from tiers.l0_raw.kernels.shape import count_controls, is_strange
 
+    data = np.frombuffer(content, np.uint8)
+    if encoding in _UTF8 and not is_strange(data):
+        try:
+            return content.decode(encoding), 0
+        except UnicodeDecodeError:
+            pass
     text = content.decode(encoding, "replace")
     strange = text.count("\ufffd")
     if not encoding.startswith("utf-16"):
-        strange += count_controls(np.frombuffer(content, np.uint8))
+        strange += count_controls(data)
     return text, strange

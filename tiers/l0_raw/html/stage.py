@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -121,7 +122,7 @@ class ExtractHtml(Stage):
             notes = _notes(source)
             text, title, images = self._parse(page, source, url, trafilatura)
             text = text.replace("\0", "").strip("\n")
-            if not text.strip():
+            if not text or text.isspace():
                 raise Refused(HtmlReason.EMPTY_PAGE, f"no text in {len(content)} bytes")
             return Page(text, " ".join(title.replace("\0", "").split()), images, notes)
 
@@ -167,9 +168,12 @@ def _apply(extract: Callable[[bytes, str | None, str | None], Page], table: pa.T
     columns: dict[str, list[Any]] = {"text": [], "title": [], "license": [], "media": [], "meta": []}
     gone: dict[bool, list[tuple[str, str, str]]] = {True: [], False: []}
     names = ("id", "text", "title", "url", "license", "media", "meta")
-    # Of the contents, one at a time becomes an object of Python, whose memory the next one takes over.
-    contents = (value.as_py() for value in table[content])
-    rows = zip(*(rest[name].to_pylist() for name in names), table[charset].to_pylist(), contents, strict=True)
+    rows = zip(
+        *(rest[name].to_pylist() for name in names),
+        table[charset].to_pylist(),
+        _one_by_one(table[content]),
+        strict=True,
+    )
     for row_id, text, title, url, license, media, meta, declared, raw in rows:
         try:
             page = Page(text, title or "") if text and not raw else extract(raw, declared, url)
@@ -187,6 +191,16 @@ def _apply(extract: Callable[[bytes, str | None, str | None], Page], table: pa.T
     for name, values in columns.items():
         kept = add_column(kept, DOCUMENT.field(name), values)
     return Outcome(kept, dropped=fates(gone[True]), failed=fates(gone[False]))
+
+
+def _one_by_one(contents: pa.ChunkedArray) -> Iterator[bytes]:
+    """The values of a column of large binaries; the memory of one is free for the next."""
+    for chunk in contents.chunks:
+        _, bounds, data = chunk.buffers()
+        ends = np.frombuffer(bounds, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1].tolist() if bounds else []
+        whole = memoryview(data or b"")
+        for start, end in pairwise(ends):
+            yield bytes(whole[start:end])
 
 
 # The parser could tell too, but takes as long for it as for a tenth of the extraction.

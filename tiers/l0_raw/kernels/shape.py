@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiers.kernel import START, called, compiled
+from tiers.kernel import START, called, compiled, inlined
 from tiers.l0_raw.kernels.names import (
     BLANK,
     FORM_FEED,
@@ -23,6 +23,7 @@ from tiers.l0_raw.kernels.names import (
 )
 
 _ESCAPE = 0x1B
+_REPLACED = constant("\ufffd".encode())
 _LICENSE, _CENS, _REL = constant(b"license"), constant(b"cen"), constant(b"rel")
 _BLOCK, _NEAR = 1024, 60
 
@@ -35,15 +36,32 @@ for _name in ("bi", "co", "em", "fo", "sm", "st", "tt"):
     _MAY_BE_FORMATTING[int.from_bytes(_name.encode())] = True
 
 
+@inlined
+def _is_control(byte: int) -> bool:
+    """Whether it is a control character that no text holds in any encoding of the web but UTF-16."""
+    white = (byte == TAB) | (byte == NEWLINE) | (byte == FORM_FEED) | (byte == RETURN)
+    return (byte < BLANK) & (not white) & (byte != _ESCAPE)  # ISO-2022-JP uses escape
+
+
 @compiled
 def count_controls(data: Data) -> int:
-    """Control characters that no text holds in any encoding of the web but UTF-16; ISO-2022-JP uses escape."""
+    """How many control characters there are that no text holds."""
     controls = 0
     for at in range(len(data)):
-        byte = data[at]
-        white = (byte == TAB) | (byte == NEWLINE) | (byte == FORM_FEED) | (byte == RETURN)
-        controls += (byte < BLANK) & (not white) & (byte != _ESCAPE)
+        controls += _is_control(data[at])
     return controls
+
+
+@compiled
+def is_strange(data: Data) -> bool:
+    """Whether UTF-8 holds such a control character or U+FFFD, in the time in which it is read once."""
+    found = False
+    for at in range(len(data) - 2):  # without a branch, so that many bytes are compared at once
+        replaced = (data[at] == _REPLACED[0]) & (data[at + 1] == _REPLACED[1]) & (data[at + 2] == _REPLACED[2])
+        found |= replaced | _is_control(data[at])
+    for at in range(max(len(data) - 2, 0), len(data)):
+        found |= _is_control(data[at])
+    return found
 
 
 @compiled
