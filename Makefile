@@ -23,7 +23,7 @@ quickstart: $(BIN)/.run
 	$(BIN)/tierline sample $(SAMPLE) --pages 700
 	$(BIN)/tierline run configs/quickstart.yaml --out $(OUT)
 	$(BIN)/tierline ask $(OUT) "What exception does division by zero raise?" \
-	  "What does the modulo operator yield?" "When is the body of a function executed?"
+	  "What does the not operator yield if its argument is false?" "When is the body of a function executed?"
 	$(BIN)/tierline report $(OUT)
 
 test: $(BIN)/.dev
