@@ -72,6 +72,8 @@ def _image(path: Path) -> dict[str, Any]:
     """An image file as a document without a text."""
     note = path.with_suffix(".txt")
     caption = " ".join(note.read_text(encoding="utf-8").split()) if note.is_file() else ""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-    image = {"kind": "image", "mime": "", "uri": str(path), "sha256": digest, "caption": caption}
+    content = path.read_bytes() if path.is_file() else None
+    digest = "" if content is None else hashlib.sha256(content).hexdigest()
+    size = None if content is None else len(content)
+    image = {"kind": "image", "mime": "", "uri": str(path), "sha256": digest, "caption": caption, "bytes": size}
     return {"text": "", "source": f"{path}#{digest[:16]}", "media": [image]}

@@ -18,7 +18,7 @@ import xxhash
 from tiers.errors import SchemaError
 
 SCHEMA_KEY = b"tierline.schema"
-SCHEMA_VERSION = b"document/1"
+SCHEMA_VERSION = b"document/2"
 
 MEDIA = pa.struct(
     [
@@ -27,6 +27,9 @@ MEDIA = pa.struct(
         pa.field("uri", pa.string(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),
         pa.field("caption", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
     ]
 )
 

@@ -30,7 +30,7 @@ def test_an_id_follows_from_the_source_alone() -> None:
 
 def test_another_version_of_the_schema_is_refused() -> None:
     other = DOCUMENT.with_metadata({"tierline.schema": "document/0"})
-    with pytest.raises(SchemaError, match=r"x\.arrow: .*got 'document/0'; expected 'document/1'"):
+    with pytest.raises(SchemaError, match=r"x\.arrow: .*got 'document/0'; expected 'document/2'"):
         check_schema(other, "x.arrow")
     with pytest.raises(SchemaError, match="columns are missing"):
         check_schema(DOCUMENT, "x.arrow", ["score.quality"])

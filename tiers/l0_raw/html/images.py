@@ -6,7 +6,8 @@ import hashlib
 import html
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 from urllib.parse import unquote_to_bytes, urljoin
 
 from resiliparse.parse.html import HTMLTree
@@ -40,14 +41,20 @@ class Image:
         mime: Its media type as its address tells, else empty.
         sha256: Of its bytes where the address holds them, else empty.
         caption: The caption, else the alternative text, else the title.
+        bytes: How many bytes it has, where the address holds them.
+        width: In pixels, as the page says.
+        height: Likewise.
     """
 
     uri: str
     mime: str
     sha256: str
     caption: str
+    bytes: int | None = None
+    width: int | None = None
+    height: int | None = None
 
-    def medium(self) -> dict[str, str]:
+    def medium(self) -> dict[str, Any]:
         """The entry; see `tiers.document.MEDIA`."""
         return {"kind": "image", **asdict(self)}
 
@@ -66,7 +73,8 @@ def read_image(tag: str, base: str, caption: str = "") -> Image | None:
         base: What a relative address is relative to.
         caption: Its caption where one stands by it.
     """
-    if any(_pixels(attribute(tag, side)) < _MIN_PIXELS for side in ("width", "height")):
+    width, height = (_pixels(attribute(tag, side)) for side in ("width", "height"))
+    if any(side is not None and side < _MIN_PIXELS for side in (width, height)):
         return None
     caption = caption or _text(attribute(tag, "alt")) or _text(attribute(tag, "title"))
     for address in _addresses(tag):
@@ -75,7 +83,7 @@ def read_image(tag: str, base: str, caption: str = "") -> Image | None:
         else:
             image = _linked_image(_join(base, address), caption)
         if image is not None:
-            return image
+            return replace(image, width=width, height=height)
     return None
 
 
@@ -109,7 +117,7 @@ def _inline_image(uri: str, caption: str) -> Image | None:
         content = _base64(content)
     if len(content) < _MIN_DATA_BYTES:
         return None
-    return Image(uri, found[1].lower(), hashlib.sha256(content).hexdigest(), caption)
+    return Image(uri, found[1].lower(), hashlib.sha256(content).hexdigest(), caption, len(content))
 
 
 def _base64(content: bytes) -> bytes:
@@ -128,9 +136,9 @@ def _join(base: str, address: str) -> str:
         return ""
 
 
-def _pixels(size: str) -> float:
+def _pixels(size: str) -> int | None:
     found = re.match(r"\s*(\d{1,6})(?:px)?\s*$", size)
-    return float(found[1]) if found else _MIN_PIXELS
+    return int(found[1]) if found else None
 
 
 def _text(value: str) -> str:

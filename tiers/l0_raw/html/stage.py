@@ -73,7 +73,7 @@ class ExtractHtml(Stage):
     """
 
     name: ClassVar[str] = "extract_html"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     extractor: Literal["blocks", "resiliparse", "trafilatura", "cascade"] = "blocks"
     main_content: bool = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,14 +17,14 @@ from tiers.stage import Context
 URL = "https://example.org/news/harbour.html"
 
 
-def media(inner: str, before: str = "", **parameters: int) -> list[dict[str, str]]:
+def media(inner: str, before: str = "", **parameters: int) -> list[dict[str, Any]]:
     return [image.medium() for image in extract(article(inner, before), URL, **parameters).images]
 
 
 def test_a_figure_gives_an_image_with_its_caption_and_no_text() -> None:
     figure = '<figure><img src="../img/crane.jpg" alt="crane"><figcaption>The old <b>crane</b></figcaption></figure>'
     expected = {"kind": "image", "mime": "image/jpeg", "uri": "https://example.org/img/crane.jpg", "sha256": ""}
-    assert media(figure) == [{**expected, "caption": "The old crane"}]
+    assert media(figure) == [{**expected, "caption": "The old crane", "bytes": None, "width": None, "height": None}]
     assert "crane</b>" not in extract(article(figure)).text
     assert "The old crane" not in extract(article(figure)).text
 
@@ -70,6 +71,9 @@ def test_an_image_that_the_page_holds_has_its_hash() -> None:
             "mime": "image/png",
             "uri": uri,
             "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": len(content),
+            "width": None,
+            "height": None,
             "caption": "dot",
         }
     ]
@@ -105,8 +109,7 @@ def test_an_image_is_named_once_and_their_number_is_bounded() -> None:
 
 def test_media_stand_in_the_document(tmp_path: Path) -> None:
     row = {"source": "x#0", "text": "", "url": URL, CONTENT[1].name: "text/html"}
-    row[CONTENT[0].name] = article('<img src="a.jpg" alt="A">').encode()
+    row[CONTENT[0].name] = article('<img src="a.jpg" alt="A" width="640px" height="50%">').encode()
     kept = ExtractHtml().prepare(Context(models=tmp_path))(documents([row], CONTENT)).kept
-    assert kept["media"].to_pylist() == [
-        [{"kind": "image", "mime": "image/jpeg", "uri": "https://example.org/news/a.jpg", "sha256": "", "caption": "A"}]
-    ]
+    known = {"kind": "image", "mime": "image/jpeg", "uri": "https://example.org/news/a.jpg", "caption": "A"}
+    assert kept["media"].to_pylist() == [[{**known, "sha256": "", "bytes": None, "width": 640, "height": None}]]
