@@ -66,12 +66,16 @@ class Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # of 5, as it is otherwise, connections are lost where all of a client's come at once
+
+
 @contextmanager
 def serving() -> Iterator[Author]:
     """An author behind a server on this machine."""
     author = Author()
     handler = type("AuthorHandler", (Handler,), {"author": author})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         author.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
