@@ -36,6 +36,7 @@ lint: $(BIN)/.dev
 
 type: $(BIN)/.dev
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks
 
 bench: $(BIN)/.dev
 	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done

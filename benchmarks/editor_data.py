@@ -132,7 +132,7 @@ def web_blocks(folder: Path = record.SHARED / "warc") -> list[str]:
                 if "html" not in (entry.http_content_type or ""):
                     continue
                 content = entry.reader.read()
-                html = bytes_to_str(content, detect_encoding(content))
+                html = bytes_to_str(content, detect_encoding(content) or "utf-8")
                 left = {line.strip() for line in extract_plain_text(html, main_content=True).split("\n")}
                 for block in re.split(r"\n\s*\n", unindented(extract_plain_text(html))):
                     lines = [line for line in block.split("\n") if line.strip()]

@@ -22,7 +22,7 @@ from typing import Any
 
 import record
 from resiliparse.extract.html2text import extract_plain_text
-from resiliparse.parse.html import HTMLTree
+from resiliparse.parse.html import DocumentNode, HTMLTree
 
 from tiers.l0_raw.math import write_formulas
 from tiers.l0_raw.math.latex import normal_form
@@ -67,10 +67,16 @@ def tree(latex: str) -> list[Any]:
     return levels[0]
 
 
+def root(page: HTMLTree) -> DocumentNode:
+    """The outermost node of a page."""
+    assert page.document is not None
+    return page.document
+
+
 def agreement(pages: list[str]) -> Iterator[tuple[str, str, bool]]:
     """Each annotated formula's source, what its presentation markup was converted to, and whether they are equal."""
     for page in pages:
-        for math in HTMLTree.parse(page).document.query_selector_all("math").values():
+        for math in root(HTMLTree.parse(page)).query_selector_all("math").values():
             source = normal_form(tex_source(math.html)) if "<annotation" in math.html else None
             if source is not None:
                 converted = normal_form(latex_of_mathml(_ALTTEXT.sub("", _ANNOTATION.sub("", math.html))))
@@ -81,8 +87,9 @@ def agreement(pages: list[str]) -> Iterator[tuple[str, str, bool]]:
 def counts(page: str) -> tuple[int, int]:
     """How many outermost elements of a page are formulas, and how many were written."""
     parsed = HTMLTree.parse(page)
-    elements = parsed.document.query_selector_all(FORMULAS).values()
-    return sum(one.parent_element.closest(FORMULAS) is None for one in elements), write_formulas(parsed)
+    elements = root(parsed).query_selector_all(FORMULAS).values()
+    parents = [one.parent_element for one in elements]
+    return sum(parent is None or parent.closest(FORMULAS) is None for parent in parents), write_formulas(parsed)
 
 
 def may_hold_formulas(page: bytes) -> bool:

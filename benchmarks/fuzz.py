@@ -88,7 +88,7 @@ def pages_check() -> Check:
         rows = [{**row, "source": f"x#{at}", "record.content": content} for at, content in enumerate(contents)]
         return documents(rows, CONTENT)
 
-    whole = []
+    whole: list[bytes] = []
     for page in sorted(pages, key=len):
         if apply(table_of([page])).kept.num_rows and len(whole) < 2:
             whole.append(page)

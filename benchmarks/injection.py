@@ -58,7 +58,7 @@ def lines(name: str) -> list[dict[str, Any]]:
 
 def neutral(attempt: dict[str, Any]) -> str:
     """Harmless text as long as an attempt, in its language."""
-    size, text = len(attempt["text"]), attempt.get("neutral", NEUTRAL)
+    size, text = len(attempt["text"]), str(attempt.get("neutral", NEUTRAL))
     return (text * (size // len(text) + 1))[:size]
 
 

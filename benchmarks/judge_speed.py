@@ -97,9 +97,9 @@ def compare(rubric_name: str, texts: Sequence[str], loop: Answer, here: Answer) 
     for name, answer in (("plain loop", loop), ("tierline", here)):
         answer(requests[:1])
         found[name], results = measured(answer, requests)
-        scores[name] = np.array([rubric.score(results[at : at + each]) for at in range(0, len(results), each)])
+        scores[name] = np.array([rubric.rating(results[at : at + each]).overall for at in range(0, len(results), each)])
     results = plain_loop("float32")(requests)
-    exact = np.array([rubric.score(results[at : at + each]) for at in range(0, len(results), each)])
+    exact = np.array([rubric.rating(results[at : at + each]).overall for at in range(0, len(results), each)])
     ratio = (
         found["tierline"]["tokens_per_cpu_second"]["median"] / found["plain loop"]["tokens_per_cpu_second"]["median"]
     )

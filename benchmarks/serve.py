@@ -94,7 +94,8 @@ def read_whole(reply: dict[str, Any]) -> dict[str, Any]:
 
 def read_stream(lines: Any, started: float, seen: Seen) -> dict[str, Any]:
     """Puts the pieces together; notes when each came."""
-    times, text, more = [], "", {}
+    times, text = [], ""
+    more: dict[str, Any] = {}
     for line in lines:
         if not line.startswith(b"data: {"):
             continue

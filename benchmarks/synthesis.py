@@ -83,7 +83,7 @@ def pages(domain: str, count: int) -> pa.Table:
         every = [path for path in debian.pages(package) if package != "sagemath-doc" or "/en/" in str(path)]
         random.Random(package).shuffle(every)
         for path in every:
-            page = extract(path.read_bytes())
+            page = extract(path.read_bytes(), None, None)
             if len(page.text) >= 1200 and page.text[:EXCERPT].count("$") >= FORMULAS[domain]:
                 found.append({"text": page.text, "source": f"{package}/{path.name}", "title": page.title or None})
             if len(found) * len(SOURCES[domain]) >= count:
@@ -167,7 +167,7 @@ def gate_figures() -> dict[str, Any]:
         "own paragraph, one number or name exchanged": [(content, own) for content, own in swapped if content],
         "another paragraph of the article": [(content, other) for content, _, other in trios],
     }
-    result = {}
+    result: dict[str, Any] = {}
     for name, texts in sets.items():
         found: Counter[str] = Counter()
         for content, source in texts:
@@ -194,11 +194,11 @@ def judge_figures(llm: LLM, count: int = 100) -> dict[str, Any]:
     rubric = AnswerRubric.model_validate(load_prompts("faithful"))
     both = [
         f"{quoted(source, 'source')}\n\n{quoted(gates.prose(content), 'text')}"
-        for place in (1, 2)
-        for content, source in ((one[0], one[place]) for one in some)
+        for texts in ([(content, own) for content, own, _ in some], [(content, other) for content, _, other in some])
+        for content, source in texts
     ]
     verdicts, _ = judged(llm, rubric, both)
-    values = [verdict for verdict in verdicts if isinstance(verdict, float)]
+    values = [verdict.overall for verdict in verdicts if not isinstance(verdict, str)]
     own, other = values[:count], values[count:]
     return {
         "texts": count,
