@@ -25,6 +25,8 @@ class Reason(StrEnum):
 class ExactDuplicates(GlobalStage):
     """Drops documents whose normalised text is that of a document with a smaller id, or of an earlier release.
 
+    What was made from a document, such as a model's rewriting, never takes a document's place.
+
     Texts are compared by the 128-bit xxh3 of their NFC form with white space runs as one space; two different texts
     share one with a probability below 1e-18 among ten billion documents.
 
@@ -36,7 +38,7 @@ class ExactDuplicates(GlobalStage):
     """
 
     name: ClassVar[str] = "exact_duplicates"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     rows_per_partition: ClassVar[int | None] = 1 << 20
 
     casefold: bool = False
@@ -49,7 +51,7 @@ class ExactDuplicates(GlobalStage):
         return self.against
 
     def spill(self, table: pa.Table) -> pa.Table:
-        """One row for each document: partition, digest of its text (16 bytes), row, id."""
+        """One row for each document: partition, digest of its text (16 bytes), row, id, how many it was made from."""
         digests = b"".join(self._digest(text) for text in table["text"].to_pylist())
         return pa.table(
             {
@@ -58,6 +60,7 @@ class ExactDuplicates(GlobalStage):
                     pa.binary(16), table.num_rows, [None, pa.py_buffer(digests)]
                 ),
                 "earlier": pc.less(table["row"], 0),
+                "makers": pc.list_value_length(table["parents"]),
                 "row": table["row"],
                 "id": table["id"],
             }
@@ -72,7 +75,7 @@ class ExactDuplicates(GlobalStage):
 
     def reduce(self, partition: pa.Table) -> pa.Table:
         """The documents to drop: row, id, reason, detail; and the id that is kept instead."""
-        ordered = [("digest", "ascending"), ("earlier", "descending"), ("id", "ascending")]
+        ordered = [("digest", "ascending"), ("earlier", "descending"), ("makers", "ascending"), ("id", "ascending")]
         partition = partition.sort_by(ordered)
         digests = partition["digest"].combine_chunks()
         new = np.ones(partition.num_rows, bool)

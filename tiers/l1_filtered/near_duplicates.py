@@ -27,6 +27,8 @@ from tiers.l1_filtered.shingles import MinHash, Numbers, ShingleSets
 from tiers.stage import LISTED, Fetch, GlobalStage, with_alarms
 
 _REACH = 3
+_PRODUCT = 1 << 40
+"""What a product's length counts less for each row in its line: more than any text has characters."""
 
 
 class Reason(StrEnum):
@@ -52,7 +54,8 @@ class NearDuplicates(GlobalStage):
         rows: Rows in a band.
         threshold: Jaccard similarity from which a document is a copy.
         prefer: A numeric column; of similar documents the one with the larger value is kept. By default the longer
-            one is. A hash of the id decides between equals.
+            one is, but never what was made from a document, such as a model's rewriting, in place of one that
+            wasn't. A hash of the id decides between equals.
         against: Folders of earlier releases or runs. Their documents are kept whatever else is, so that a document
             which is similar to one of them is dropped.
         max_shingles: Shingles up to which the similarity is exact; of longer documents a sample of this size counts.
@@ -64,7 +67,7 @@ class NearDuplicates(GlobalStage):
     """
 
     name: ClassVar[str] = "near_duplicates"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     rows_per_partition: ClassVar[int | None] = 1 << 16
 
     n: Annotated[int, Field(ge=1, le=32)] = 5
@@ -97,7 +100,9 @@ class NearDuplicates(GlobalStage):
         """What decides which copy is kept: the larger, the better [rows]; earlier releases come first."""
         earlier = table["row"].to_numpy() < 0
         if self.prefer is None:
-            values = pc.utf8_length(table["text"])
+            values = pc.subtract(
+                pc.utf8_length(table["text"]), pc.multiply(pc.list_value_length(table["parents"]), _PRODUCT)
+            )
         elif self.prefer in table.column_names:
             values = pc.fill_null(table[self.prefer].cast(pa.float64()), float("-inf"))
         elif earlier.all():

@@ -147,6 +147,20 @@ def test_the_longer_copy_is_kept_or_the_preferred_one():
         run(NearDuplicates(prefer="score.other"), whole)
 
 
+@pytest.mark.parametrize("stage", [ExactDuplicates(), NearDuplicates()], ids=lambda stage: stage.name)
+@pytest.mark.parametrize("longer", ["", " and one word more"])
+def test_what_was_made_from_a_document_takes_no_documents_place(stage, longer):
+    text = " ".join(prose(3))
+    if longer and isinstance(stage, ExactDuplicates):
+        longer = " "  # white space doesn't count
+    products = [
+        {"text": text + longer, "source": f"product {number}", "parents": ["0" * 32, "f" * 32]} for number in range(8)
+    ]
+    whole = documents([*products[:4], {"text": text, "source": "a page"}, *products[4:]])
+
+    assert run(stage, whole)[0] == ["a page"]
+
+
 def test_whatever_is_dropped_is_similar_to_a_kept_document():
     words = prose(3, 400)
     texts = {}
