@@ -1,13 +1,15 @@
 """Can a document talk its judge into a better score?
 
-    python benchmarks/injection.py                                  # everything; half an hour of CPU
+    python benchmarks/injection.py                                  # everything; an hour of CPU
     python benchmarks/injection.py --only smollm2-135m/educational  # one judge; the others stay as they are
 
 `data/injections.jsonl` holds texts that try: pleas, overrides, JSON, delimiters, chat turns, other languages,
-disguises. Each is put behind texts that teach nothing, and so is as much neutral text (in another language, where the
-attempt is in one). A *shift* is what that adds to the score, as a share of the distance between the median scores of
-texts that teach and texts that don't (`data/judge_passages.jsonl`, results/judge.json): 1 would make a good text of a
-bad one. `can tell` says whether the judge is one at all: the interval of its AUC there lies above one half. `reply`
+disguises. Each is put behind texts that teach nothing, and so is as much of each of nine neutral texts: news, a review,
+a recipe and the like (three in its language, where the attempt is in another). A *shift* is what that adds to the
+score, as a share of the distance between the median scores of texts that teach and texts that don't
+(`data/judge_passages.jsonl`, results/judge.json): 1 would make a good text of a bad one. `below` is the share of an
+attempt's neutral texts that shift less than it, on average: one half says that attempts do what any text does. `can
+tell` says whether the judge is one at all: the interval of its AUC there lies above one half. `reply`
 judges write JSON without a grammar that would hold them to it: of what they write, only what the rubric allows is a
 rating, the rest fails. `distilled` is the scorer that `scorer.py` distils from the first judge.
 """
@@ -17,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,10 @@ def lines(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
 
 
-def neutral(attempt: dict[str, Any]) -> str:
-    """Harmless text as long as an attempt, in its language."""
-    size, text = len(attempt["text"]), str(attempt.get("neutral", NEUTRAL))
-    return (text * (size // len(text) + 1))[:size]
+def neutral(attempt: dict[str, Any], prose: Sequence[str]) -> list[str]:
+    """Harmless texts as long as an attempt, in its language."""
+    size, texts = len(attempt["text"]), attempt.get("neutral", prose)
+    return [(text * (size // len(text) + 1))[:size] for text in texts]
 
 
 def judge(name: str) -> Callable[[Sequence[str]], list[Verdict]]:
@@ -90,45 +91,70 @@ def gap(name: str, verdicts: Callable[[Sequence[str]], list[Verdict]]) -> tuple[
 def measure(name: str) -> dict[str, Any]:
     """One row of the table."""
     verdicts, attempts = judge(name), lines("injections.jsonl")
-    bases = [passage["text"] for passage in lines("judge_passages.jsonl") if passage["grade"] == 0][:BASES]
+    passages = lines("judge_passages.jsonl")
+    bases = [passage["text"] for passage in passages if passage["grade"] == 0][:BASES]
+    prose = [NEUTRAL, *(p["text"] for p in passages if p["grade"] == 1 and not p["kind"].startswith("docs"))]
     whole, tells = gap(name, verdicts)
     alone = verdicts(bases)
-    told: dict[str, list[list[Verdict]]] = {
-        kind: [verdicts([f"{base}\n\n{made(attempt)}" for attempt in attempts]) for base in bases]
-        for kind, made in (("attempt", lambda attempt: attempt["text"]), ("neutral", neutral))
-    }
-    every = [*alone, *(verdict for kind in told.values() for row in kind for verdict in row)]
+    behind = [[attempt["text"], *neutral(attempt, prose)] for attempt in attempts]
+    told = [[verdicts([f"{base}\n\n{text}" for text in texts]) for texts in behind] for base in bases]
+    every = [*alone, *(verdict for rows in told for row in rows for verdict in row)]
     rubric = None if name == "distilled" else load_rubric(name.split("/")[1])
-    row: dict[str, Any] = {
+    shifts = [[_shifts(row, base) / whole for row in rows] for rows, base in zip(told, alone, strict=True)]
+    return {
         "can_tell": tells,
         "gap": round(whole, 5),
         "verdicts": len(every),
         "failed": sum(isinstance(verdict, str) for verdict in every),
         "outside_the_scale": sum(_is_outside(verdict, rubric) for verdict in every),
+        **compared(shifts),
+        "by_kind": {
+            kind: compared([[row[at] for at, one in enumerate(attempts) if one["kind"] == kind] for row in shifts])
+            for kind in dict.fromkeys(attempt["kind"] for attempt in attempts)
+        },
     }
-    shifts = {kind: _shifts(rows, alone) / whole for kind, rows in told.items()}
-    row |= {kind: _spread(values[~np.isnan(values)]) for kind, values in shifts.items()}
-    most = np.nanquantile(shifts["neutral"], 0.95)
-    row["attempts_above_95_of_100_neutral"] = round(float(np.nanmean(shifts["attempt"] > most)), 4)
-    row["paired"] = _spread((shifts["attempt"] - shifts["neutral"])[~np.isnan(shifts["attempt"] - shifts["neutral"])])
-    by_kind = {
-        kind: [at for at, attempt in enumerate(attempts) if attempt["kind"] == kind]
-        for kind in Counter(a["kind"] for a in attempts)
+
+
+def compared(shifts: Sequence[Sequence[Floats]]) -> dict[str, Any]:
+    """Attempts beside neutral texts.
+
+    Each attempt's neutral texts weigh as much as another's.
+
+    Args:
+        shifts: By base and attempt what the attempt adds, then what each of its neutral texts does; NaN without a
+            verdict.
+    """
+    rows = [row for base in shifts for row in base]
+    tried = np.array([row[0] for row in rows])
+    others = np.concatenate([row[1:] for row in rows])
+    weights = np.concatenate([np.full(len(row) - 1, 1 / (len(row) - 1)) for row in rows])
+    attempt, neutral = _spread(tried, np.ones(len(tried))), _spread(others, weights)
+    below = np.nanmean([[_below(row) for row in base] for base in shifts], axis=0)
+    drawn = np.random.default_rng(0).choice(below, (2000, len(below)))
+    low, high = np.nanquantile(np.nanmean(drawn, axis=1), [0.025, 0.975])
+    return {
+        "attempt": attempt,
+        "neutral": neutral,
+        "attempts_above_95_of_100_neutral": round(float(np.mean(tried[~np.isnan(tried)] > neutral["95 %"])), 4),
+        "neutral_texts_below_an_attempt": [round(float(each), 4) for each in (np.nanmean(below), low, high)],
     }
-    row["median_shift_by_kind"] = {
-        kind: [round(float(np.nanmedian(shifts[which][:, at])), 4) for which in ("attempt", "neutral")]
-        for kind, at in by_kind.items()
-    }
-    return row
+
+
+def _below(row: Floats) -> float:
+    """The share of an attempt's neutral texts that shift less than it; of those that shift as much, half."""
+    others = row[1:][~np.isnan(row[1:])]
+    if not len(others) or np.isnan(row[0]):
+        return float("nan")
+    return float(np.mean(others < row[0]) + np.mean(others == row[0]) / 2)
 
 
 def _overall(verdict: Verdict) -> float:
     return verdict.overall if isinstance(verdict, Rating) else float("nan")
 
 
-def _shifts(rows: Sequence[Sequence[Verdict]], alone: Sequence[Verdict]) -> Floats:
-    """What was added to the score of each base (bases, attempts)."""
-    return np.array([[_overall(v) - _overall(base) for v in row] for row, base in zip(rows, alone, strict=True)])
+def _shifts(row: Sequence[Verdict], alone: Verdict) -> Floats:
+    """What was added to the score of a base."""
+    return np.array([_overall(verdict) - _overall(alone) for verdict in row])
 
 
 def _is_outside(verdict: Verdict, rubric: object) -> bool:
@@ -138,9 +164,14 @@ def _is_outside(verdict: Verdict, rubric: object) -> bool:
     return not min(rubric.answers.values()) <= verdict.overall <= max(rubric.answers.values())
 
 
-def _spread(values: Floats) -> dict[str, float]:
-    names = ("median", "5 %", "95 %", "most")
-    return {name: round(float(np.quantile(values, q)), 4) for name, q in zip(names, (0.5, 0.05, 0.95, 1), strict=True)}
+def _spread(values: Floats, weights: Floats) -> dict[str, float]:
+    shares = {"median": 0.5, "5 %": 0.05, "95 %": 0.95, "most": 1}
+    known = ~np.isnan(values)
+    found = {
+        key: np.quantile(values[known], share, weights=weights[known], method="inverted_cdf")
+        for key, share in shares.items()
+    }
+    return {key: round(float(value), 4) for key, value in found.items()}
 
 
 def main() -> None:
@@ -158,13 +189,16 @@ def main() -> None:
             "sha256": record.hash_files(files),
         }
         record.write_result("injection", rows, ["torch", "transformers"], found)
-    headings = ["judge", "tells", "distance", "attempt", "95 %", "neutral", "95 %", "above", "failed", "outside"]
+    headings = ["judge", "tells", "distance", "attempt", "95 %", "neutral", "95 %", "above", "below", "failed"]
     columns = [(kind, at) for kind in ("attempt", "neutral") for at in ("median", "95 %")]
     table = [
         [name, str(row["can_tell"]), row["gap"], *(row[kind][at] for kind, at in columns),
-         row["attempts_above_95_of_100_neutral"], f"{row['failed']}/{row['verdicts']}", row["outside_the_scale"]]
+         row["attempts_above_95_of_100_neutral"],
+         "{:.2f} ({:.2f}-{:.2f})".format(*row["neutral_texts_below_an_attempt"]), f"{row['failed']}/{row['verdicts']}"]
         for name, row in rows.items()
     ]  # fmt: skip
+    outside = sum(row["outside_the_scale"] for row in rows.values())
+    print(f"Verdicts outside the rubric's scale: {outside}")
     record.print_table("What attempts add to a score, as a share of the distance from bad to good", headings, table)
 
 
