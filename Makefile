@@ -6,7 +6,7 @@ SAMPLE ?= runs/sample
 # One thread for each worker: two OpenMP teams on few cores are slower than one thread each.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: quickstart test lint type bench clean
+.PHONY: quickstart test lint type clean
 
 $(BIN)/.run: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -37,9 +37,6 @@ lint: $(BIN)/.dev
 type: $(BIN)/.dev
 	$(BIN)/mypy
 	$(BIN)/mypy benchmarks
-
-bench: $(BIN)/.dev
-	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
 
 clean:
 	rm -rf .venv runs

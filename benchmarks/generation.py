@@ -11,6 +11,7 @@ The last figures are how many of 16 replies are JSON that fits a schema: asked f
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -101,6 +102,7 @@ def _fits(text: str) -> bool:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for name in (MODEL, f"llamacpp:{MODEL}"):
         pull(name, default_models())
     here, llama = (open_llm(name, default_models()) for name in (MODEL, f"llamacpp:{MODEL}"))

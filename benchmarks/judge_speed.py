@@ -11,6 +11,7 @@ are asked about them. Scores are compared with those of the loop in float32, by 
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -121,6 +122,7 @@ def _apart(scores: Floats, others: Floats) -> dict[str, float]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     passages = [json.loads(line)["text"] for line in PASSAGES.read_text(encoding="utf-8").splitlines()]
     texts = [excerpt(text, CHARS) for text in passages[:: len(passages) // COUNT][:COUNT]]
     here = open_llm(MODEL, default_models()).complete

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tiers.document import add_column
 from tiers.l2_scored.rubric import ChannelRubric, Rating, Rubric, load_rubric, rubric_names
-from tiers.llm import LLM, Finish, Request, Result, open_llm
+from tiers.llm import LLM, Finish, Request, Result, open_llm, weighs_replies
 from tiers.stage import Context, Outcome, Stage, Usage, fates
 
 JUDGE = pa.field("score.judge", pa.float32())
@@ -76,8 +76,15 @@ class Annotate(Stage):
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
-        if self.reading == "reply" and isinstance(self._rubric(), ChannelRubric):
+        if not isinstance(self._rubric(), ChannelRubric):
+            return self
+        if self.reading == "reply":
             raise ValueError("a channel rubric weighs documents; it asks for no reply")
+        if not weighs_replies(self.llm):
+            raise ValueError(
+                f"a channel rubric weighs the document as a given reply, which {self.llm!r} can't; name a model that "
+                "transformers runs in this process, or a rubric that asks, such as educational-rating"
+            )
         return self
 
     def identity(self) -> dict[str, Any]:

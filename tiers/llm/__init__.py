@@ -11,7 +11,7 @@ from tiers.llm.prices import is_remote
 from tiers.llm.protocol import LLM, Finish, Message, Request, Result, quoted
 from tiers.llm.rehearsal import Rehearsal
 
-__all__ = ["LLM", "Finish", "Message", "Request", "RequestCache", "Result", "open_llm", "quoted"]
+__all__ = ["LLM", "Finish", "Message", "Request", "RequestCache", "Result", "open_llm", "quoted", "weighs_replies"]
 
 
 def open_llm(
@@ -41,6 +41,11 @@ def open_llm(
     if cache is None:
         return backend
     return cache.open(name, backend) if isinstance(cache, RequestCache) else CachedLLM(backend, cache)
+
+
+def weighs_replies(name: str) -> bool:
+    """Whether the back end of the model `name` answers a request with a given `reply`."""
+    return not is_remote(name) and not name.startswith(LLAMACPP)
 
 
 def _backend(name: str, models: Path, threads: int, adapter: Path | None) -> Backend:

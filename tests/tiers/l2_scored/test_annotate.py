@@ -194,3 +194,10 @@ def test_an_excerpt_ends_behind_a_word(text: str, cut: str) -> None:
 def test_wrong_parameters_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises((ValidationError, RecipeError), match=r"share|rubric|temperature|reply"):
         Annotate(**fields)
+
+
+@pytest.mark.parametrize("llm", ["openai:judge@http://host/v1", "llamacpp:smollm2-135m"])
+def test_a_rubric_that_weighs_texts_is_refused_with_a_back_end_that_cannot(llm: str) -> None:
+    with pytest.raises(ValidationError, match="educational-rating"):
+        Annotate(llm=llm)
+    Annotate(llm=llm, rubric="educational-rating")
