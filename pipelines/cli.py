@@ -94,11 +94,14 @@ def run(
 def plan(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as configs/quickstart.yaml.")],
     documents: Annotated[int, typer.Option(min=8, help="How many documents to try it on, about.")] = 400,
+    ask_servers: Annotated[
+        bool, typer.Option("--ask-servers", help="Send each server a few requests, which may cost, to tell its time.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Estimate what a recipe will keep and cost, from a sample: rows, tokens, time and money of each tier.
 
-    No server is asked, and nothing is written; models in this process answer a few prompts, to be timed.
+    Nothing is written, and no server asked unless told; models in this process answer a few prompts, to be timed.
     """
     from dataclasses import asdict
 
@@ -107,7 +110,7 @@ def plan(
     from tiers.llm.models import default_models
 
     with _failing_well():
-        found = estimate(load_recipe(recipe), default_models(), documents)
+        found = estimate(load_recipe(recipe), default_models(), documents, ask_servers)
     if as_json:
         _print_json(asdict(found))
     else:

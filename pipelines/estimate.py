@@ -24,6 +24,7 @@ from pipelines.recipe import Recipe
 from pipelines.rehearsal import SHARDS, Label, Piece, Rehearsed, rehearse, seconds_per_request, take_sample
 from pipelines.terms import compact, money, seconds
 from tiers.document import id_hashes
+from tiers.llm.openai_server import CONCURRENCY
 from tiers.llm.prices import currency_of, find_price, is_remote
 from tiers.llm.rehearsal import BYTES_PER_TOKEN, Asked
 
@@ -56,7 +57,8 @@ class TierEstimate:
         llm_requests: How many.
         llm_prompt_tokens: Read.
         llm_completion_tokens: Generated, if every reply is as long as it may be.
-        llm_cpu_seconds: Of models in this process; how long a server takes isn't known.
+        llm_cpu_seconds: Of models in this process.
+        llm_server_seconds: Until one worker has its answers from servers; 0 where they weren't asked.
         cost: If every reply is as long as it may be; of models with a price.
     """
 
@@ -68,6 +70,7 @@ class TierEstimate:
     llm_prompt_tokens: Figure
     llm_completion_tokens: Figure
     llm_cpu_seconds: Figure
+    llm_server_seconds: Figure
     cost: Figure
 
 
@@ -101,11 +104,11 @@ class Estimate:
     ended: str
 
 
-def estimate(recipe: Recipe, models: Path, documents: int) -> Estimate:
-    """Tries `recipe` on about so many documents.
+def estimate(recipe: Recipe, models: Path, documents: int, ask_servers: bool = False) -> Estimate:
+    """Tries `recipe` on about so many documents; with `ask_servers`, servers get a few requests, to be timed.
 
     Raises:
-        TierlineError: an input cannot be read, or a model in this process isn't here.
+        TierlineError: an input cannot be read, a model in this process isn't here, or a server doesn't answer.
     """
     plan = make_plan(recipe)
     chosen = sorted(plan.shards, key=lambda shard: int(id_hashes(pa.array([shard.name]))[0]))[:SHARDS]
@@ -113,7 +116,7 @@ def estimate(recipe: Recipe, models: Path, documents: int) -> Estimate:
     of_all, sampled = _documents(plan, chosen, read), sum(piece.rows.num_rows for piece in pieces)
     found = rehearse(plan, pieces, models) if pieces else Rehearsed(ended="the inputs hold no documents")
     scale = _Scale(pieces, of_all, whole=sampled == of_all)
-    speeds = seconds_per_request(found, models)
+    speeds = seconds_per_request(found, models, ask_servers)
     needs = {tier: _needs(tier, found, speeds) for tier in found.tiers}
     llms = recipe.llms()
     return Estimate(
@@ -179,17 +182,17 @@ def _needs(tier: str, found: Rehearsed, speeds: Mapping[Label, float]) -> Needs:
     for (stage, llm), by_piece in found.asked.items():
         if stage.startswith(f"{tier}/"):
             for piece, asked in by_piece.items():
-                for name, value in _llm_needs(asked, speeds.get((stage, llm), 0.0)).items():
+                for name, value in _llm_needs(llm, asked, speeds.get((stage, llm), 0.0)).items():
                     needs[name][piece] += value * found.share_of[stage]  # type: ignore[assignment]
     return needs
 
 
-def _llm_needs(asked: Sequence[Asked], seconds_each: float) -> dict[str, float]:
+def _llm_needs(llm: str, asked: Sequence[Asked], seconds_each: float) -> dict[str, float]:
     return {
         "llm_requests": len(asked),
         "llm_prompt_tokens": sum(one.prompt_tokens for one in asked),
         "llm_completion_tokens": sum(one.completion_tokens for one in asked),
-        "llm_cpu_seconds": seconds_each * len(asked),
+        "llm_server_seconds" if is_remote(llm) else "llm_cpu_seconds": seconds_each * len(asked),
         "cost": sum(one.cost or 0.0 for one in asked),
     }
 
@@ -216,22 +219,16 @@ def _tier(tier: str, needs: Needs, scale: _Scale) -> TierEstimate:
 def render_estimate(found: Estimate, console: Console) -> None:
     """Prints the estimate as a table, with what it rests on."""
     table = Table(title=f"{found.name}: {found.documents:,} documents in {found.shards:,} shards", title_justify="left")
-    for heading in (
-        "tier",
-        "rows",
-        "tokens",
-        "CPU time",
-        "LLM requests",
-        "tokens in",
-        "tokens out, ≤",
-        "LLM CPU time",
-    ):
-        table.add_column(heading, justify="left" if heading == "tier" else "right")
-    table.add_column("cost, ≤", justify="right")
+    asked_servers = found.total.llm_server_seconds.value > 0
+    headings = ["rows", "tokens", "CPU time", "LLM requests", "tokens in", "tokens out, ≤", "LLM CPU time", "cost, ≤"]
+    table.add_column("tier")
+    for heading in [*headings[:-1], *(["server time"] if asked_servers else []), headings[-1]]:
+        table.add_column(heading, justify="right")
     for tier in [*found.tiers, found.total]:
         asks = tier.llm_requests.value > 0
         whole = tier is not found.total
         llm = (tier.llm_requests, tier.llm_prompt_tokens, tier.llm_completion_tokens)
+        times = (tier.llm_cpu_seconds, tier.llm_server_seconds)
         if not whole:
             table.add_section()
         table.add_row(
@@ -240,7 +237,7 @@ def render_estimate(found: Estimate, console: Console) -> None:
             tier.tokens.show(compact) if whole else "",
             tier.cpu_seconds.show(seconds),
             *(figure.show(compact) if asks else "" for figure in llm),
-            tier.llm_cpu_seconds.show(seconds) if tier.llm_cpu_seconds.value else "",
+            *(time.show(seconds) if time.value else "" for time in times[: 1 + asked_servers]),
             tier.cost.show(lambda cost: money(cost, found.currency)) if asks and found.currency else "",
         )
     console.print(table)
@@ -254,6 +251,8 @@ def _notes(found: Estimate) -> list[str]:
         "samples. CPU time is of one core."
     ]
     if found.guessed:
+        if found.total.llm_server_seconds.value:
+            lines.append(f"Server time is one worker's, with {CONCURRENCY} requests under way.")
         lines.append(f"Tokens of {', '.join(found.guessed)}: one for {BYTES_PER_TOKEN} bytes of UTF-8.")
     if found.unpriced:
         lines.append(f"No price is known of {', '.join(found.unpriced)}: give it under `prices` in the recipe.")

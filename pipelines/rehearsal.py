@@ -2,7 +2,7 @@
 
 Of some shards some documents are taken, and go through every tier in pieces, each of which is a shard of a run in a
 temporary folder. Prompts are built and counted, and the replies mean nothing (`tiers.llm.rehearsal`). Models in this
-process then answer a few of the prompts, to be timed.
+process then answer a few of the prompts, to be timed, and servers if they are to be asked.
 
 A stage's `share` is taken as 1, so that what it asks is seen on few documents; `share_of` says what part of its
 requests, and of those of the stages behind it in its tier, a run would send.
@@ -28,8 +28,9 @@ from pipelines.plan import Plan, Shard, Step
 from pipelines.recipe import TIERS
 from pipelines.shard_task import read_input
 from tiers.document import id_hashes
-from tiers.errors import TierlineError
-from tiers.llm import LLM, Request, open_llm
+from tiers.errors import LLMError, TierlineError
+from tiers.llm import LLM, Finish, Request, open_llm
+from tiers.llm.openai_server import CONCURRENCY
 from tiers.llm.prices import is_remote
 from tiers.llm.rehearsal import Asked, Rehearsal
 from tiers.stage import Context, Stage
@@ -195,22 +196,43 @@ class _Listener:
         """The step has ended."""
 
 
-def seconds_per_request(found: Rehearsed, models: Path) -> dict[Label, float]:
-    """The CPU seconds that each model in this process takes for a request of each stage, measured on a few of them."""
+def seconds_per_request(found: Rehearsed, models: Path, ask_servers: bool = False) -> dict[Label, float]:
+    """The seconds that each model takes for a request of each stage, measured on a few of them.
+
+    Of models in this process it is the CPU's; of servers, which may charge for it and are left out unless they are to
+    be asked, the time until they have answered, with as many requests under way as a worker has.
+
+    Raises:
+        LLMError: A server doesn't answer.
+    """
     measured: dict[Label, float] = {}
-    for name in sorted({name for _, name in found.asked if not is_remote(name)}):
+    for name in sorted({name for _, name in found.asked if ask_servers or not is_remote(name)}):
         llm = open_llm(name, models)
         for label, by_piece in found.asked.items():
             requests = [asked.request for piece in by_piece.values() for asked in piece]
             if label[1] == name and requests:
-                measured[label] = _timed(llm, requests)
+                measured[label] = (_timed_server if is_remote(name) else _timed)(llm, requests)
     return measured
 
 
 def _timed(llm: LLM, requests: Sequence[Request]) -> float:
     """The CPU seconds for one of `requests`."""
-    chosen = [requests[at] for at in np.linspace(0, len(requests) - 1, min(TIMED, len(requests))).astype(int)]
+    chosen = _some(requests, TIMED)
     llm.complete([replace(chosen[0], max_tokens=1)])  # what a process does once, and what prompts have in common
     began = time.process_time()
     llm.complete(chosen)
     return (time.process_time() - began) / len(chosen)
+
+
+def _timed_server(llm: LLM, requests: Sequence[Request]) -> float:
+    """The seconds until one of `requests` is answered."""
+    chosen = _some(requests, CONCURRENCY)
+    began = time.perf_counter()
+    failed = [result for result in llm.complete(chosen) if result.finish is Finish.ERROR]
+    if failed:
+        raise LLMError("the server didn't answer all", where=llm.name, got=failed[0].error)
+    return (time.perf_counter() - began) / len(chosen)
+
+
+def _some(requests: Sequence[Request], count: int) -> list[Request]:
+    return [requests[at] for at in np.linspace(0, len(requests) - 1, min(count, len(requests))).astype(int)]

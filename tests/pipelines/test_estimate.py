@@ -15,6 +15,7 @@ from pipelines.spending import run_spending
 from pipelines.status import run_status
 from tests.pipelines.conftest import paragraphs
 from tests.served_model import serving
+from tiers.errors import LLMError
 from tiers.llm.prices import Price
 from tiers.llm.rehearsal import BYTES_PER_TOKEN
 from tiers.llm.spending import total
@@ -100,6 +101,20 @@ def test_a_model_in_this_process_is_timed_and_counts_its_own_tokens(recipe: Call
     assert local.llm_cpu_seconds.value > 0
     assert remote.llm_cpu_seconds.value == 0
     assert local.llm_prompt_tokens.value > 3 * remote.llm_prompt_tokens.value
+
+
+def test_a_server_is_timed_if_it_may_be_asked(recipe: Callable, tiny_model: Path) -> None:
+    with serving(TransformersLLM(str(tiny_model), tiny_model.parent)) as served:
+        written = recipe(f"openai:tiny@{served.url}")
+        told = CliRunner().invoke(app, ["plan", str(written), "--documents", "100", "--ask-servers"])
+        assert told.exit_code == 0, told.output
+        assert "16 requests under way" in " ".join(told.output.split())
+        assert 16 <= len(served.seen) <= 2 * 16  # of the judge, and of the judge asked again
+        found = estimate(load_recipe(written), tiny_model.parent, 100, ask_servers=True).total
+        assert found.llm_server_seconds.value > found.llm_cpu_seconds.value == 0
+        served.failures += [400] * 16
+        with pytest.raises(LLMError, match="didn't answer all"):
+            estimate(load_recipe(written), tiny_model.parent, 100, ask_servers=True)
 
 
 def test_what_the_sample_cannot_go_through_is_said(recipe: Callable, tiny_model: Path) -> None:
