@@ -392,11 +392,12 @@ def _train_on(
     rng = random.Random(recipe.seed)
     some = rng.sample(corpus.sentences, min(len(corpus.sentences), DISTRACTORS))
     sought = rng.sample(corpus.sought, min(len(corpus.sought), SOUGHT))
-    if teacher is not None and recipe.early_adapters and recipe.weights.contrastive:
+    resumed = resume and take_up(trainer, out)
+    if not resumed and teacher is not None and recipe.early_adapters and recipe.weights.contrastive:
         learn_from(teacher, compressor, sought, some)
-    if recipe.early and trainer.device == "cuda":  # at once, in large batches, which a step's are not
+    if trainer.step < recipe.early and trainer.device == "cuda":  # at once, in large batches, which a step's are not
         trainer.frozen.closed_book(corpus.natural)
-    run(trainer, out, resume)
+    run(trainer, out)
     if trainer.rank:
         return False
     if recipe.patience:
@@ -418,14 +419,17 @@ def _drafted_once(recipe: MemoryTraining, generator: Generator, out: Path) -> li
     return first if rank == 0 else drafted_questions(recipe, generator, out)
 
 
-def run(trainer: Trainer, out: Path, resume: bool = True) -> None:
-    """Trains to the recipe's last step, with checkpoints and `metrics.jsonl` in `out`.
-
-    Steps behind the last checkpoint of an interrupted run are done, and logged, again.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    if resume and (out / "checkpoint.pt").exists():
+def take_up(trainer: Trainer, out: Path) -> bool:
+    """Goes back to the last checkpoint in `out`, if there is one; steps behind it are done, and logged, again."""
+    found = (out / "checkpoint.pt").exists()
+    if found:
         trainer.load(out)
+    return found
+
+
+def run(trainer: Trainer, out: Path) -> None:
+    """Trains to the recipe's last step, with checkpoints and `metrics.jsonl` in `out`."""
+    out.mkdir(parents=True, exist_ok=True)
     recipe = trainer.recipe
     last = min(recipe.steps, recipe.stop or recipe.steps)
     with (out / "metrics.jsonl").open("a", encoding="utf-8") if trainer.rank == 0 else nullcontext() as log:

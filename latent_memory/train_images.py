@@ -41,7 +41,7 @@ from latent_memory.images import Images, Picture, Vision, encode_images
 from latent_memory.pretrained import PACKAGED, load_compressor, load_generator
 from latent_memory.reader import Thought
 from latent_memory.repeated_questions import RepeatedQuestions
-from latent_memory.train import RECONSTRUCT, run, training_device
+from latent_memory.train import RECONSTRUCT, run, take_up, training_device
 from tiers.llm.models import default_models
 from tiers.training_recipe import read_training_recipe
 
@@ -463,7 +463,9 @@ def train_tower(
     with device:
         asked = RepeatedQuestions(generator)
         trainer: Any = ImageTrainer(recipe, compressor, asked, vision, sights(images, vision, recipe))
-        run(trainer, out, resume)
+        if resume:
+            take_up(trainer, out)
+        run(trainer, out)
     save_vision(vision, recipe.tower, memory, out / "vision")
     return out / "vision"
 

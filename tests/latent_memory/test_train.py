@@ -178,7 +178,7 @@ def test_the_learning_rate_has_a_schedule_for_each_part(recipe: MemoryTraining, 
     made: list[Trainer] = []
     changed = recipe.model_copy(update={**parts, "early_questions": 2, "held_out": 0})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("latent_memory.train.run", lambda trainer, out, resume: made.append(trainer))
+        patch.setattr("latent_memory.train.run", lambda trainer, out: made.append(trainer))
         train(changed, tmp_path / "out")
     rates = [made[0]._rate(step) * changed.head_rate for step in range(12)]
     assert rates[1] == max(rates[:6]) == pytest.approx(4e-3)
@@ -193,7 +193,7 @@ def test_an_early_step_is_what_a_step_without_evidence_in_the_prompt_would_be(
 ) -> None:
     """What is kept of frozen models gives the loss that running them gives."""
     made: list[Trainer] = []
-    monkeypatch.setattr("latent_memory.train.run", lambda trainer, out, resume: made.append(trainer))
+    monkeypatch.setattr("latent_memory.train.run", lambda trainer, out: made.append(trainer))
     monkeypatch.setattr("latent_memory.train.vocabulary", lambda _, generator: torch.arange(len(generator.embedding)))
     train(
         recipe.model_copy(update={"early": 1, "early_questions": 3, "distracted": 1.0, "held_out": 0}), tmp_path / "out"

@@ -136,9 +136,9 @@ def test_training_on_a_term_lowers_it(
             grads = torch.autograd.grad(loss, list(trainer.vision.parameters()), allow_unused=True)
             moved.append(any(grad is not None and bool(grad.any()) for grad in grads))
 
-    def measured(trainer: ImageTrainer, out: Path, resume: bool) -> None:
+    def measured(trainer: ImageTrainer, out: Path) -> None:
         look(trainer)
-        run(trainer, out, resume)
+        run(trainer, out)
         look(trainer)
 
     monkeypatch.setattr("latent_memory.train_images.run", measured)
