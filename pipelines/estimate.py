@@ -26,7 +26,8 @@ from pipelines.terms import compact, money, seconds
 from tiers.document import id_hashes
 from tiers.llm.openai_server import CONCURRENCY
 from tiers.llm.prices import currency_of, find_price, is_remote
-from tiers.llm.rehearsal import BYTES_PER_TOKEN, Asked
+from tiers.llm.rehearsal import Asked
+from tiers.llm.token_guess import BYTES_PER_TOKEN
 
 ROUNDS = 1000
 

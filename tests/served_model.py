@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class Served:
             connection, `torn` to do so in the middle of the body, `silent` to answer only when the test is over; or any
             other body.
         headers: Of whole answers.
+        per_second: How many requests may begin in a second; more are refused with 429.
         holds_after: How many requests are answered; later ones get no answer until `release`.
         seen: The payloads, in the order in which they came.
     """
@@ -43,6 +45,8 @@ class Served:
     url: str = ""
     failures: list[int | str | Refusal] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    per_second: int | None = None
+    begun: list[float] = field(default_factory=list)
     holds_after: int | None = None
     seen: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
@@ -68,6 +72,17 @@ class Served:
         with self.changed:
             self.holds_after = None
             self.changed.notify_all()
+
+    def is_too_much(self) -> bool:
+        """Whether more requests began in the last second than may; else one more has."""
+        if self.per_second is None:
+            return False
+        now = time.monotonic()
+        self.begun = [begun for begun in self.begun if now - begun < 1]
+        if len(self.begun) < self.per_second:
+            self.begun.append(now)
+            return False
+        return True
 
     def answer(self, payload: dict[str, Any]) -> dict[str, Any]:
         turns = tuple(Message(turn["role"], turn["content"]) for turn in payload["messages"])
@@ -106,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             served.most_under_way = max(served.most_under_way, served.under_way)
             served.seen.append(payload)
             served.keys.append(self.headers["Authorization"])
-            failure = served.failures.pop(0) if served.failures else None
+            failure = served.failures.pop(0) if served.failures else 429 if served.is_too_much() else None
             if served.holds_after is not None and len(served.seen) > served.holds_after:
                 self._hold(lambda: served.holds_after is None)
             if failure == "silent":

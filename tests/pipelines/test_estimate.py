@@ -17,8 +17,8 @@ from tests.pipelines.conftest import paragraphs
 from tests.served_model import serving
 from tiers.errors import LLMError
 from tiers.llm.prices import Price
-from tiers.llm.rehearsal import BYTES_PER_TOKEN
 from tiers.llm.spending import total
+from tiers.llm.token_guess import BYTES_PER_TOKEN
 from tiers.llm.transformers_llm import TransformersLLM
 
 DOCUMENTS, FILES = 320, 10

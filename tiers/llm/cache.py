@@ -78,7 +78,7 @@ class CachedLLM:
     """A back end behind a folder of answers that all workers share.
 
     One file a group, written whole before its results are returned. A file that can't be read back is a miss. Groups in
-    which a request failed aren't kept, so that they are asked again.
+    which a request failed for once aren't kept, so that they are asked again.
 
     Args:
         backend: Who answers what isn't there yet.
@@ -131,7 +131,7 @@ class CachedLLM:
             name = wanted[number][0]
             # Paid for first, kept second: a kill between the two is paid for again, and counted again.
             answered[name] = self._account.charge(results) if self._account else results
-            if all(result.finish is not Finish.ERROR for result in results):
+            if all(result.finish is not Finish.ERROR or result.final for result in results):
                 self._write(name, answered[name])
         if spent:
             raise spent[0]

@@ -43,10 +43,12 @@ class Folder:
             return
         path = Path(self._root, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
             Path(scratch).replace(path)
         except BaseException:
             Path(scratch).unlink(missing_ok=True)

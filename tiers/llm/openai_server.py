@@ -9,9 +9,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 from tiers.errors import LLMError, ModelError
@@ -19,7 +22,7 @@ from tiers.llm.cache import complete_in_groups
 from tiers.llm.openai_protocol import parsed, payload
 from tiers.llm.prices import REMOTE, without_address
 from tiers.llm.protocol import Finish, Request, Result
-from tiers.llm.rate_limits import Pause, seconds_to_wait
+from tiers.llm.rate_limits import Throttle, seconds_to_wait
 from tiers.llm.slots import answer_in_slots
 
 CONCURRENCY = 16
@@ -27,7 +30,9 @@ CONCURRENCY = 16
 
 _LONGEST_BACKOFF = 60.0
 _LONGEST_WAIT = 900.0
-"""Seconds; a server that asks for more has run out for today, and the request counts as failed."""
+"""Seconds from the first attempt until the last; a server that asks for more has run out for today."""
+
+_TOO_MANY = 429
 
 
 class OpenAIServer:
@@ -38,8 +43,9 @@ class OpenAIServer:
         url: Of the API, up to and with `/v1`.
         key: Sent as a bearer token; `None` to send none.
         concurrency: The most requests under way at once.
-        timeout: Seconds that one attempt may take.
-        attempts: How often a request is sent before it counts as failed.
+        timeout: Seconds without a byte from the server until an attempt has failed.
+        attempts: How often a request may fail. That the server is asked too much counts as waiting, which it may tell
+            how long to, not as a failure.
         backoff: Seconds to wait before the second attempt; doubled for each one after it, unless the server says
             how long to wait.
     """
@@ -62,7 +68,8 @@ class OpenAIServer:
         self._timeout = timeout
         self._attempts = attempts
         self._backoff = backoff
-        self._pause = Pause()
+        self._throttle = Throttle(concurrency)
+        self._has_answered = False
 
     @classmethod
     def named(cls, name: str) -> OpenAIServer:
@@ -108,21 +115,32 @@ class OpenAIServer:
         if request.reply:
             return Result(text="", finish=Finish.ERROR, error="the chat protocol can't weigh a given reply")
         body = json.dumps(payload(self._model, request)).encode()
-        for attempt in range(self._attempts):
-            self._pause.wait()
+        failures, last = 0, time.monotonic() + _LONGEST_WAIT
+        for attempt in count():
             try:
-                return parsed(request, self._post(body))
+                with self._throttle.request():
+                    reply = self._post(body)
             except LLMError as error:
-                if not error.retryable and error.got in {401, 402, 403, 404}:
+                if self._is_hopeless(error):
                     raise
                 asked = error.expected if isinstance(error.expected, float) else 0.0
-                if not error.retryable or attempt + 1 == self._attempts or asked > _LONGEST_WAIT:
+                wait = asked or min(self._backoff * 2**attempt, _LONGEST_BACKOFF)
+                failures += error.got != _TOO_MANY  # a server that is busy hasn't failed
+                if not error.retryable or failures == self._attempts or time.monotonic() + wait > last:
                     return Result(text="", finish=Finish.ERROR, error=str(error))
-                # The wait that a server asks for is for all threads, that after a broken connection for this one.
-                wait = Pause() if error.got != 429 else self._pause
-                wait.extend(asked or min(self._backoff * 2**attempt, _LONGEST_BACKOFF))
-                wait.wait()
+                if error.got == _TOO_MANY:
+                    self._throttle.refused(wait)
+                else:
+                    time.sleep(wait)
+            else:
+                self._has_answered = True
+                self._throttle.answered()
+                return parsed(request, reply)
         raise AssertionError("unreachable")
+
+    def _is_hopeless(self, error: LLMError) -> bool:
+        """Whether no request can succeed; a server that has answered before forbids this one alone."""
+        return error.got in {401, 402, 404} or (error.got == 403 and not self._has_answered)
 
     def _post(self, body: bytes) -> Any:
         """Sends one attempt.
@@ -133,7 +151,7 @@ class OpenAIServer:
         post = urllib.request.Request(self._url, body, self._headers, method="POST")
         try:
             with urllib.request.urlopen(post, timeout=self._timeout) as reply:
-                self._pause.extend(seconds_to_wait(reply.headers, refused=False))
+                self._throttle.pause(min(seconds_to_wait(reply.headers, refused=False), _LONGEST_WAIT))
                 return json.loads(reply.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -144,9 +162,11 @@ class OpenAIServer:
             raise LLMError("the server's answer isn't JSON", where=self._url, got=str(error)) from error
 
     def _refusal(self, error: urllib.error.HTTPError) -> LLMError:
-        said, status = error.read(400).decode("utf-8", "replace"), error.code
-        if status == 429 and "insufficient_quota" in said:  # no wait brings money; as good as 402
+        said, status = "", error.code
+        with suppress(OSError, http.client.HTTPException):  # the body may be late or torn
+            said = error.read(400).decode("utf-8", "replace")
+        if status == _TOO_MANY and "insufficient_quota" in said:  # no wait brings money; as good as 402
             return LLMError("the server's account is empty", where=self._url, got=402, hint=said)
-        again = status in {408, 429} or status >= 500
-        asked = seconds_to_wait(error.headers, refused=status == 429) or None
+        again = status in {408, _TOO_MANY} or status >= 500
+        asked = seconds_to_wait(error.headers, refused=status == _TOO_MANY) or None
         return LLMError("the server refused", where=self._url, got=status, expected=asked, hint=said, retryable=again)

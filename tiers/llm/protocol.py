@@ -71,6 +71,7 @@ class Result:
         cost: What it cost when it was asked for, in the currency of the run's prices; 0 where no price is known.
         cached: Whether it came from the request cache, and so cost nothing again.
         error: What went wrong, where `finish` is `ERROR`.
+        final: Whether asking again would give the same error, so that it is kept as an answer is.
     """
 
     text: str
@@ -82,6 +83,7 @@ class Result:
     error: str = ""
     cached_prompt_tokens: int = 0
     cost: float = 0.0
+    final: bool = False
 
 
 class LLM(Protocol):
@@ -104,3 +106,8 @@ def quoted(text: str, tag: str = "document") -> str:
     """`text` between delimiters that it cannot close: a look-alike delimiter inside it is broken up."""
     safe = text.replace(f"<{tag}", f"< {tag}").replace(f"</{tag}", f"</ {tag}")
     return f"<{tag}>\n{safe}\n</{tag}>"
+
+
+def well_formed(text: str) -> str:
+    """`text` as Unicode allows it: a surrogate without its other half, which JSON can spell, becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

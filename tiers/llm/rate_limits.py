@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
-from threading import Lock
+from threading import Condition
 from typing import Protocol
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -54,19 +55,51 @@ def _duration(value: str) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
-class Pause:
-    """A time before which no thread sends anything: a server's limits are for all of them."""
+class Throttle:
+    """Lets as many requests of this process be under way as a server bears.
 
-    def __init__(self) -> None:
+    A refusal pauses all threads and halves how many there may be; each round of answers allows one more again
+    (additive increase, multiplicative decrease: Chiu and Jain 1989).
+
+    Args:
+        most: Requests under way at once, at most.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._allowed = float(most)
+        self._under_way = 0
         self._until = 0.0
-        self._lock = Lock()
+        self._changed = Condition()
 
-    def extend(self, seconds: float) -> None:
-        """Asks nothing for so many seconds from now."""
-        with self._lock:
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Waits until a request may be sent; it is under way until the end of the block."""
+        with self._changed:
+            while (left := self._until - time.monotonic()) > 0 or self._under_way >= int(self._allowed):
+                self._changed.wait(left if left > 0 else None)
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
+
+    def pause(self, seconds: float) -> None:
+        """Nothing is sent for so many seconds from now."""
+        with self._changed:
             self._until = max(self._until, time.monotonic() + seconds)
 
-    def wait(self) -> None:
-        """Returns when the time has come."""
-        while (left := self._until - time.monotonic()) > 0:
-            time.sleep(left)
+    def refused(self, seconds: float) -> None:
+        """There were too many requests; what was under way when another was refused counts once."""
+        with self._changed:
+            if time.monotonic() >= self._until:
+                self._allowed = max(1.0, self._allowed / 2)
+        self.pause(seconds)
+
+    def answered(self) -> None:
+        """A request was answered."""
+        with self._changed:
+            self._allowed = min(float(self._most), self._allowed + 1 / self._allowed)
+            self._changed.notify_all()

@@ -21,12 +21,7 @@ from tiers.llm.cache import RequestCache
 from tiers.llm.models import LLAMACPP, load_tokenizer
 from tiers.llm.prices import find_price, is_remote
 from tiers.llm.protocol import Finish, Request, Result
-
-BYTES_PER_TOKEN = 4
-"""Of UTF-8, where a model's tokenizer isn't at hand: a rule of thumb for English; Chinese comes to 1.3 characters."""
-
-TURN_TOKENS = 4
-"""What a chat template adds to a turn, where it isn't at hand."""
+from tiers.llm.token_guess import BYTES_PER_TOKEN, guessed_tokens
 
 
 @dataclass(frozen=True)
@@ -99,11 +94,11 @@ def token_counter(llm: str, models: Path) -> Callable[[Request], int]:
     """Counts the tokens that a model would read: by its own tokenizer where that is here, else by `BYTES_PER_TOKEN`."""
     try:
         if is_remote(llm):
-            return _guessed_tokens
+            return guessed_tokens
         tokenizer = load_tokenizer(llm.removeprefix(LLAMACPP), models)
     except ModelError:
         if llm.startswith(LLAMACPP):
-            return _guessed_tokens
+            return guessed_tokens
         raise
 
     def count(request: Request) -> int:
@@ -112,12 +107,6 @@ def token_counter(llm: str, models: Path) -> Callable[[Request], int]:
         return len(tokenizer(text + request.prefill + request.reply, add_special_tokens=False)["input_ids"])
 
     return count
-
-
-def _guessed_tokens(request: Request) -> int:
-    texts = [*(turn.content for turn in request.messages), request.prefill, request.reply]
-    size = sum(len(text.encode()) for text in texts)
-    return -(-size // BYTES_PER_TOKEN) + TURN_TOKENS * (len(request.messages) + 1)
 
 
 def _most_tokens(request: Request, remote: bool) -> int:

@@ -8,19 +8,20 @@ were killed and those of earlier runs included. An answer from the request cache
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiers.errors import BudgetError
+from tiers.errors import BudgetError, LLMError
 from tiers.llm.folder import Folder
 from tiers.llm.prices import FREE, Price
 from tiers.llm.protocol import Result
 
-LOOK_EVERY = 8
-"""How many groups of requests a process sends until it looks again at what the others have spent."""
+LOOK_EVERY, LOOK_AFTER = 8, 1.0
+"""Groups of requests that a process sends, and seconds, until it looks again at what the others have spent."""
 
 
 class Budget(BaseModel):
@@ -97,7 +98,7 @@ class Account:
         currency = price.currency if price and price != FREE else None
         self._mine = Spent(stage, model, cost=None if price is None else 0.0, currency=currency)
         self._others = Spent("", "")
-        self._sent = 0
+        self._sent, self._looked = 0, 0.0
 
     def charge(self, results: Iterable[Result]) -> list[Result]:
         """Writes down what new answers cost, failed ones with what their server counted; gives them with their cost."""
@@ -114,7 +115,9 @@ class Account:
         """The error to end with, where the budget allows no further request; to be asked before each is sent."""
         if self._budget == Budget():
             return None
-        if self._sent % LOOK_EVERY == 0:
+        now = time.monotonic()
+        if self._sent % LOOK_EVERY == 0 or now - self._looked > LOOK_AFTER:
+            self._looked = now
             self._others = total(_accounts(self._folder, but=self._name))
         self._sent += 1
         return over(self._others.plus(self._mine), self._budget)
@@ -155,5 +158,10 @@ def spent_by_stage(folder: Folder) -> list[Spent]:
 def _accounts(folder: Folder, but: str = "") -> Iterable[Spent]:
     for name in folder.names():
         content = folder.read(name) if name != but else None
-        if content:
+        if not content:
+            continue
+        try:
             yield Spent(**json.loads(content))
+        except (ValueError, TypeError) as error:
+            hint = "Delete the file to go on; what it counted is then forgotten"
+            raise LLMError("an account can't be read", where=name, got=str(error), hint=hint) from None

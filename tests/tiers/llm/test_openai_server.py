@@ -116,6 +116,13 @@ def test_nothing_is_sent_while_nothing_is_left(served: Served) -> None:
     assert len(served.seen) == 2  # it wasn't refused first
 
 
+def test_a_server_that_bears_little_loses_nothing(served: Served) -> None:
+    served.per_second = 4
+    results = client(served, backoff=0.25, attempts=2).complete([ask(str(number)) for number in range(20)])
+    assert all(result.finish is not Finish.ERROR for result in results)
+    assert len(served.seen) < 3 * 20
+
+
 def test_a_wait_for_tomorrow_is_a_failure_now(served: Served) -> None:
     served.failures = [Refusal(429, {"Retry-After": "86400"})]
     (result,) = client(served).complete([ask("a")])
@@ -167,6 +174,13 @@ def test_a_wrong_key_or_address_stops_everything(served: Served, status: int) ->
         client(served).complete([ask("a")])
 
 
+def test_a_server_that_has_answered_may_forbid_one_request(served: Served) -> None:
+    asked = client(served, concurrency=1)
+    asked.complete([ask("a")])
+    served.failures = [403]
+    assert [result.finish is Finish.ERROR for result in asked.complete([ask("b"), ask("c")])] == [True, False]
+
+
 @pytest.mark.parametrize("body", ["not json", "{}", '{"choices": []}', '{"choices": [{"finish_reason": "stop"}]}'])
 def test_an_answer_that_is_none_is_a_failure(served: Served, body: str) -> None:
     served.failures = [body]
@@ -175,11 +189,36 @@ def test_an_answer_that_is_none_is_a_failure(served: Served, body: str) -> None:
     assert result.error
 
 
-def test_a_filtered_reply_is_a_failure(served: Served) -> None:
+def test_a_filtered_reply_is_a_failure_that_is_paid_for_once(served: Served, tmp_path: Path) -> None:
     served.failures = ['{"choices": [{"finish_reason": "content_filter", "message": {"content": "x"}}]}']
-    (result,) = client(served).complete([ask("a")])
+    for cached in (False, True):
+        (result,) = CachedLLM(client(served), tmp_path).complete([ask("a")])
+        assert (result.finish, result.cached) == (Finish.ERROR, cached)
+        assert "content_filter" in result.error
+    assert len(served.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "shape", ['"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}', '"usage": 3']
+)
+def test_what_a_useless_answer_cost_is_counted(served: Served, shape: str) -> None:
+    served.failures = [f"{{{shape}}}"]
+    (result,) = client(served).complete([ask("a" * 400)])
     assert result.finish is Finish.ERROR
-    assert "content_filter" in result.error
+    assert result.prompt_tokens == 7 or 100 <= result.prompt_tokens < 120  # as the server says, or guessed
+
+
+def test_half_a_surrogate_is_no_text(served: Served) -> None:
+    served.failures = ['{"choices": [{"finish_reason": "stop", "message": {"content": "x\\ud83d"}}]}']
+    (result,) = client(served).complete([ask("a")])
+    assert result.text == "x\ufffd"
+
+
+def test_a_deep_reply_is_a_reply(served: Served) -> None:
+    deep = "[" * 100_000
+    served.failures = [f'{{"choices": [{{"finish_reason": "stop", "message": {{"content": "{deep}"}}}}]}}']
+    (result,) = client(served).complete([ask("a", schema={"type": "array"}, prefill="x")])
+    assert result.text == deep
 
 
 def test_choices_that_the_server_does_not_list(served: Served) -> None:

@@ -10,7 +10,8 @@ from tiers.l3_edited.edit_program import Rejection, parse_program, program_schem
 from tiers.l4_verified.claims import Claim, Claims, parse_claim
 from tiers.llm import Finish, Message, Request, open_llm
 from tiers.llm.prices import Price
-from tiers.llm.rehearsal import BYTES_PER_TOKEN, Rehearsal
+from tiers.llm.rehearsal import Rehearsal
+from tiers.llm.token_guess import BYTES_PER_TOKEN
 from tiers.llm.transformers_llm import TransformersLLM
 
 REMOTE = "openai:m@http://nowhere/v1"

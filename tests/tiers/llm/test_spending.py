@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tiers.errors import BudgetError
+from tiers.errors import BudgetError, LLMError
 from tiers.llm import Finish, Message, Request, RequestCache, Result
 from tiers.llm.cache import CachedLLM, complete_in_groups
 from tiers.llm.folder import Folder
@@ -154,3 +154,10 @@ def test_accounts_lie_under_any_url() -> None:
     assert (folder.names(), folder.read("a.json")) == ([], None)
     folder.write("a.json", json.dumps([1]).encode())
     assert (folder.names(), folder.read("a.json")) == (["a.json"], b"[1]")
+
+
+def test_a_broken_account_is_named(tmp_path: Path) -> None:
+    opened(tmp_path, Paid()).complete(ask("a"))
+    (tmp_path / "spending" / "torn.json").write_bytes(b'{"stage":')
+    with pytest.raises(LLMError, match=r"torn\.json"):
+        spent(tmp_path)
