@@ -133,8 +133,7 @@ class Recipe(BaseModel):
 
     def llms(self) -> list[str]:
         """The language models that the stages name, each once."""
-        found = (getattr(stage, "llm", None) for tier in TIERS for stage in self.stages(tier))
-        return list(dict.fromkeys(llm for llm in found if isinstance(llm, str)))
+        return list(dict.fromkeys(llm for tier in TIERS for stage in self.stages(tier) for llm in stage.asked_llms()))
 
     def stages(self, tier: str) -> tuple[Stage, ...]:
         """The stages of `tier`, named as in `TIERS`."""

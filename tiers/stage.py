@@ -156,6 +156,10 @@ class Context:
     memory: str | None = None
 
 
+LLM_PARAMETERS = {"llm", "llms", "solver", "judge"}
+"""What parameters that name language models are called, in every stage."""
+
+
 class Stage(BaseModel, ABC):
     """One step of work on documents, as a frozen configuration.
 
@@ -181,11 +185,20 @@ class Stage(BaseModel, ABC):
     def prepare(self, context: Context) -> Callable[[pa.Table], Outcome]:
         """The function that does the work, ready to run on this worker."""
 
+    def asked_llms(self) -> list[str]:
+        """The language models that it asks, as the recipe names them, each once."""
+        named = (getattr(self, name) for name in type(self).model_fields if name in LLM_PARAMETERS)
+        every = (each for some in named for each in ([some] if isinstance(some, str) else some or ()))
+        return list(dict.fromkeys(every))
+
     def identity(self) -> dict[str, Any]:
         """What distinguishes this stage's results: name, version and every parameter, but where a server is."""
         parameters = self.model_dump(mode="json")
-        if "llm" in parameters:
-            parameters["llm"] = without_address(parameters["llm"])
+        for name in LLM_PARAMETERS & parameters.keys():
+            named = parameters[name]
+            parameters[name] = (
+                list(map(without_address, named)) if isinstance(named, list) else named and without_address(named)
+            )
         return {"stage": self.name, "version": self.version, "parameters": parameters}
 
 

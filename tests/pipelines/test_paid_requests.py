@@ -147,8 +147,22 @@ def test_a_budget_in_tokens(served: Served, recipe: Callable, tmp_path: Path) ->
     assert spent.requests == len(served.seen)
 
 
-def test_money_without_a_price_cannot_be_bounded(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
-    stages = [{"annotate": {"llm": "openai:unknown@http://host/v1", "rubric": RUBRIC}}]
-    refused = run(write_recipe(l2=stages, budget={"max_cost": 1}), tmp_path)
+UNKNOWN = "openai:unknown@http://host/v1"
+
+
+@pytest.mark.parametrize(
+    "tiers",
+    [
+        {"l2": [{"annotate": {"llm": UNKNOWN, "rubric": RUBRIC}}]},
+        {"l3": [{"synthesise": {"family": "qa", "solver": UNKNOWN}}]},
+        {"l3": [{"synthesise": {"family": "qa", "judge": UNKNOWN}}]},
+        {"l3": [{"preference_pairs": {"llms": ["smollm2-135m", UNKNOWN]}}]},
+    ],
+)
+def test_money_without_a_price_cannot_be_bounded(
+    tiers: dict, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    before = {"l2": [{"annotate": {"share": 1.0}}, "distil"]}
+    refused = run(write_recipe(**{**before, **tiers}, budget={"max_cost": 1}), tmp_path)
     assert refused.exit_code == 1
     assert "there is no price for openai:unknown@http://host/v1" in " ".join(refused.output.split())

@@ -10,6 +10,8 @@ import pytest
 from pipelines.ledger import check_balance, count_outcome, ledger_rows
 from tiers.document import documents
 from tiers.errors import StageError
+from tiers.l3_edited.synthesis.preference_pairs import PreferencePairs
+from tiers.l3_edited.synthesis.synthesise import Synthesise
 from tiers.stage import Context, Outcome, Stage, check_outcome, fates, made
 
 
@@ -71,3 +73,13 @@ def test_counts_that_do_not_add_up_are_refused() -> None:
     counts = count_outcome(Adds(), TABLE.num_rows, outcome("abx", "y", "z", BIRTHS))
     with pytest.raises(StageError, match="2 rows in and 4 made, 5 accounted for"):
         check_balance([{**counts, "made": 4}], "adds")
+
+
+def test_where_servers_are_is_no_part_of_the_identity() -> None:
+    def identity(host: str) -> dict:
+        llm = f"openai:m@http://{host}/v1"
+        stages = Synthesise(family="qa", llm=llm, solver=llm, judge=llm), PreferencePairs(llms=("here", llm), judge=llm)
+        return {"identities": [stage.identity() for stage in stages], "asked": [s.asked_llms() for s in stages]}
+
+    assert identity("a")["identities"] == identity("b")["identities"]
+    assert identity("a")["asked"] == [["openai:m@http://a/v1"], ["here", "openai:m@http://a/v1"]]
