@@ -11,6 +11,8 @@ import json
 import re
 from typing import Any
 
+from tiers.llm.protocol import well_formed
+
 _SHORT = 160
 
 _ESCAPE = re.compile(
@@ -45,11 +47,11 @@ def read_object(text: str, prefill: str) -> dict[str, Any] | str:
     for whole in (written, prefill + written):
         try:
             found = json.loads(_ESCAPE.sub(_doubled, whole), strict=False)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             faults.append(f"{error}")
             continue
         if isinstance(found, dict):
-            return {key: _trimmed(value) for key, value in found.items()}
+            return {well_formed(key): _trimmed(value) for key, value in found.items()}
         faults.append(f"a {type(found).__name__} instead of an object")
     return faults[-1]
 
@@ -76,7 +78,7 @@ def _doubled(match: re.Match[str]) -> str:
 
 def _trimmed(value: Any) -> Any:
     if isinstance(value, str):
-        return value.strip()
+        return well_formed(value).strip()
     if isinstance(value, list):
         return [_trimmed(each) for each in value]
-    return {key: _trimmed(each) for key, each in value.items()} if isinstance(value, dict) else value
+    return {well_formed(key): _trimmed(each) for key, each in value.items()} if isinstance(value, dict) else value

@@ -51,3 +51,8 @@ def test_a_fault_says_where_it_is() -> None:
     short = {"properties": {"a": {"type": "string", "maxLength": 120}}}
     assert invalid({"a": "x" * 300}, short) == "a: fails maxLength: 120"
     assert invalid({}, schema) == "'list' is a required property"
+
+
+def test_half_a_surrogate_and_a_deep_reply_end_nothing() -> None:
+    assert read_object(r'{"a": ["x\ud83d"], "b\udc00": "\ud83d\ude00"}', "") == {"a": ["x\ufffd"], "b\ufffd": "😀"}
+    assert "recursion" in str(read_object("[" * 100_000, ""))
