@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
@@ -113,7 +113,12 @@ def run_step(
     manifest = step_manifest(store, plan, step)
     failed = sum(sum(stage["failed"].values()) for stage in manifest["stages"])
     summary.quarantined += failed
-    _check_budget(plan, step, failed, manifest)
+    try:
+        _check_budget(plan, step, failed, manifest)
+    except StageError:
+        if step.uses_model:  # a model that failed may not when it is asked again; what it answered is kept
+            _remove_failed(store, step, [shard.name for shard in plan.shards])
+        raise
     store.write_json(f"{step.folder}/manifest.json", manifest)
 
 
@@ -166,6 +171,14 @@ def _check_budget(plan: Plan, step: Step, failed: int, manifest: dict[str, Any])
             expected=f"at most {plan.max_failed} (max_failed)",
             hint="`tierline status` counts the reasons; the ledger names the rows",
         )
+
+
+def _remove_failed(store: Store, step: Step, shards: Iterable[str]) -> None:
+    """Takes back the commits of shards that have rows in quarantine."""
+    for shard in shards:
+        name = f"{step.folder}/commits/{shard}.json"
+        if any(stage["failed"] for stage in store.read_json(name)["stages"]):
+            store.remove(name)
 
 
 def _committed(store: Store, step: Step, shard: str, key: str) -> bool:

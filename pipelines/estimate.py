@@ -184,7 +184,7 @@ def _needs(tier: str, found: Rehearsed, speeds: Mapping[Label, float]) -> Needs:
         if stage.startswith(f"{tier}/"):
             for piece, asked in by_piece.items():
                 for name, value in _llm_needs(llm, asked, speeds.get((stage, llm), 0.0)).items():
-                    needs[name][piece] += value * found.share_of[stage]  # type: ignore[assignment]
+                    needs[name][piece] += value * found.share_of.get(stage, 1.0)  # type: ignore[assignment]
     return needs
 
 

@@ -4,8 +4,8 @@ Of some shards some documents are taken, and go through every tier in pieces, ea
 temporary folder. Prompts are built and counted, and the replies mean nothing (`tiers.llm.rehearsal`). Models in this
 process then answer a few of the prompts, to be timed, and servers if they are to be asked.
 
-A stage's `share` is taken as 1, so that what it asks is seen on few documents; `share_of` says what part of its
-requests, and of those of the stages behind it in its tier, a run would send.
+A judge is asked about all of them, so that it can be distilled; `share_of` says what part of its requests a run would
+send. What models write passes every gate, so that what is made of it is counted.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pipelines.recipe import TIERS
 from pipelines.shard_task import read_input
 from tiers.document import id_hashes
 from tiers.errors import LLMError, TierlineError
+from tiers.l2_scored import Annotate
 from tiers.llm import LLM, Finish, Request, open_llm
 from tiers.llm.openai_server import CONCURRENCY
 from tiers.llm.prices import is_remote
@@ -69,7 +70,7 @@ class Rehearsed:
     Attributes:
         records: By step and piece, the commit record.
         asked: By stage and model, and piece, what would have been asked.
-        share_of: By stage, as STEP/STAGE, what share of that a run would ask.
+        share_of: By stage, as STEP/STAGE, what share of that a run would ask, where it isn't all.
         tiers: Those that the sample went through.
         ended: Why it couldn't go through the next one; empty where it went through all.
     """
@@ -156,19 +157,14 @@ def _plan_of(plan: Plan, steps: tuple[Step, ...], pieces: Sequence[Piece]) -> Pl
 
 
 def _whole(stage: Stage) -> Stage:
-    return stage.model_copy(update={"share": 1.0}) if "share" in type(stage).model_fields else stage
+    """The stage as it is tried: a judge judges all, since few of a sample would be too few to distil it from."""
+    return stage.model_copy(update={"share": 1.0}) if isinstance(stage, Annotate) else stage
 
 
 def _shares(steps: Sequence[Step]) -> dict[str, float]:
-    """By stage, the product of its share and those of the stages before it in its tier."""
-    shares: dict[str, float] = {}
-    share, tier = 1.0, ""
-    for step in steps:
-        share, tier = (share, tier) if step.tier == tier else (1.0, step.tier)
-        for stage in step.stages:
-            share *= float(getattr(stage, "share", 1.0))
-            shares[f"{step.folder}/{stage.name}"] = share
-    return shares
+    """By stage that is tried on more than its share, that share."""
+    stages = [(f"{step.folder}/{stage.name}", stage) for step in steps for stage in step.stages]
+    return {label: stage.share for label, stage in stages if isinstance(stage, Annotate)}
 
 
 class _Listener:

@@ -97,6 +97,18 @@ def test_killed_and_resumed_it_pays_for_no_answer_twice(served: Served, recipe: 
     assert served.asked() == asked
 
 
+def test_after_a_failure_of_the_server_the_same_command_goes_on(
+    served: Served, recipe: Callable, tmp_path: Path
+) -> None:
+    served.failures = [400] * 30  # all of a shard, and half of another
+    failed = run(recipe(), tmp_path)
+    assert failed.exit_code == 1
+    assert f"30 of {DOCUMENTS} rows failed" in " ".join(failed.output.split())
+    assert len(commits(tmp_path)) == 1
+    assert run(recipe(), tmp_path).exit_code == 0
+    assert served.asked().total() == DOCUMENTS + 30
+
+
 def test_where_the_server_is_changes_nothing(served: Served, recipe: Callable, tmp_path: Path) -> None:
     first = recipe()
     assert run(first, tmp_path).exit_code == 0

@@ -72,6 +72,7 @@ class Result:
         cached: Whether it came from the request cache, and so cost nothing again.
         error: What went wrong, where `finish` is `ERROR`.
         final: Whether asking again would give the same error, so that it is kept as an answer is.
+        rehearsed: Whether nobody wrote it, so that nothing can be told from it.
     """
 
     text: str
@@ -84,6 +85,7 @@ class Result:
     cached_prompt_tokens: int = 0
     cost: float = 0.0
     final: bool = False
+    rehearsed: bool = False
 
 
 class LLM(Protocol):

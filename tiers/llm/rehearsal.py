@@ -81,7 +81,8 @@ class RehearsedLLM:
         if not cached:
             self._known.add((self.name, digest))
             self._asked.append(Asked(request, prompt, completion, self._cost and self._cost(prompt, completion)))
-        counts: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion, "cached": cached}
+        counts: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
+        counts |= {"cached": cached, "rehearsed": True}
         if request.choices:
             logprobs = tuple(-math.log(len(request.choices)) - noise * at for at in range(len(request.choices)))
             return Result(request.choices[0], Finish.STOP, logprobs, **counts)
@@ -140,7 +141,8 @@ def _instance(schema: dict[str, Any], root: dict[str, Any], words: list[str], at
             parts = enumerate(schema.get("properties", {}).items())
             return {name: _instance(part, root, words, at + number) for number, (name, part) in parts}
         case {"type": "array"}:
-            return [_instance(schema.get("items", {}), root, words, at)] * schema.get("minItems", 0)
+            count = schema.get("maxItems", schema.get("minItems", 1))
+            return [_instance(schema.get("items", {}), root, words, at + number) for number in range(count)]
         case {"type": "integer" | "number"}:
             return schema.get("minimum", 0)
         case {"type": "boolean"}:

@@ -98,6 +98,7 @@ class CheckableTasks(Stage):
         if not counted:
             draft.failed = (CallFailed.MODEL, solutions[0].error)
             return draft
+        draft.rehearsed = solutions[0].rehearsed
         kind: Kind = content["compared_as"]
         ended = [final_answer(solution.text) for solution in counted if solution.finish is Finish.STOP]
         right = [agree(content["answer"], reply, kind, maths).same for reply in ended]

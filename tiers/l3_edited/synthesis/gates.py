@@ -55,13 +55,14 @@ class CallFailed(StrEnum):
 
 def read(draft: Draft, result: Result, family: Family, prefill: str) -> None:
     """Finish reason and schema: takes up what the model wrote, if it is whole and what was asked for."""
+    draft.rehearsed = result.rehearsed
     if result.finish is Finish.ERROR:
         draft.failed = (CallFailed.MODEL, result.error)
     elif result.finish is not Finish.STOP:
         draft.drop(Gate.TRUNCATED, f"{result.completion_tokens} tokens")
     elif isinstance(found := read_object(result.text, prefill), str):
         draft.drop(Gate.MALFORMED, found)
-    elif fault := invalid(found, family.reply):
+    elif (fault := invalid(found, family.reply)) and not result.rehearsed:
         draft.drop(Gate.MALFORMED, fault)
     else:
         draft.content, draft.text = found, rendered(found, family)

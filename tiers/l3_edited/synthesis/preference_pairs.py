@@ -145,6 +145,7 @@ class PreferencePairs(Stage):
         return usage
 
     def _pair(self, draft: Draft, content: dict[str, Any], some: Sequence[Completion], maths: MathsAnswers) -> Draft:
+        draft.rehearsed = some[0].result.rehearsed
         rated = sorted((one for one in some if len(one.ratings) == len(_aspects())), key=lambda one: -one.mean)
         if len(rated) < 2:
             fault = next((one.fault or one.result.error for one in some if one.fault or one.result.error), "")

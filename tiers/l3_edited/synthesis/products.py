@@ -40,6 +40,7 @@ class Draft:
         text: The same as running text.
         dropped: The gate that it failed, and the measured value.
         failed: What went wrong where no model answered.
+        rehearsed: Whether nobody wrote it, so that no gate can tell anything.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Draft:
     text: str = ""
     dropped: tuple[str, str] | None = None
     failed: tuple[str, str] | None = None
+    rehearsed: bool = False
 
     @property
     def open(self) -> bool:
@@ -57,7 +59,7 @@ class Draft:
 
     def drop(self, reason: str, detail: str | None) -> None:
         """Drops it for `reason`, if there is a detail of why."""
-        if detail is not None and self.open:
+        if detail is not None and self.open and not self.rehearsed:
             self.dropped = (reason, detail)
 
 
