@@ -20,7 +20,7 @@ from typing import Any
 from tiers.errors import LLMError, ModelError
 from tiers.llm.cache import complete_in_groups
 from tiers.llm.openai_protocol import parsed, payload
-from tiers.llm.prices import REMOTE, without_address
+from tiers.llm.prices import BASE_URL, REMOTE, without_address
 from tiers.llm.protocol import Finish, Request, Result
 from tiers.llm.rate_limits import Throttle, seconds_to_wait
 from tiers.llm.slots import answer_in_slots
@@ -79,7 +79,7 @@ class OpenAIServer:
             ModelError: It names no model, or no server.
         """
         plain = without_address(name)
-        model, url = plain.removeprefix(REMOTE), name[len(plain) + 1 :] or os.environ.get("OPENAI_BASE_URL", "")
+        model, url = plain.removeprefix(REMOTE), name[len(plain) + 1 :] or os.environ.get(BASE_URL, "")
         if not model or not url.startswith(("http://", "https://")):
             raise ModelError(
                 "this names no model on a server",

@@ -6,6 +6,7 @@ the table knows of its host; where neither knows it, its tokens are counted and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,9 @@ from tiers.llm.protocol import Result
 
 REMOTE = "openai:"
 """How the name of a model behind a server begins."""
+
+BASE_URL = "OPENAI_BASE_URL"
+"""The variable of the environment that says where servers are, for names that don't."""
 
 _PER = 1_000_000
 
@@ -75,8 +79,9 @@ def find_price(llm: str, prices: Mapping[str, Price]) -> Price | None:
             return prices[name]
     if not is_remote(llm):
         return FREE
-    model, _, address = llm.removeprefix(REMOTE).rpartition("@")
-    return known_prices().get(urlsplit(address).hostname or "", {}).get(model)
+    plain = without_address(llm)
+    address = llm[len(plain) + 1 :] or os.environ.get(BASE_URL, "")
+    return known_prices().get(urlsplit(address).hostname or "", {}).get(plain.removeprefix(REMOTE))
 
 
 def currency_of(llms: Iterable[str], prices: Mapping[str, Price]) -> str | None:

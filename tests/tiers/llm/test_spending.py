@@ -62,7 +62,8 @@ def test_a_price_is_for_a_million_tokens() -> None:
     assert Price(prompt=2, completion=8).of(1_000_000, 0, cached_prompt_tokens=1_000_000) == 2
 
 
-def test_whose_price_is_known() -> None:
+def test_whose_price_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     own = {"openai:m": PRICE, "openai:m@http://b/v1": FREE, "local": PRICE}
     assert find_price("openai:m@http://a/v1", own) == PRICE
     assert find_price("openai:m@http://b/v1", own) == FREE
@@ -72,6 +73,9 @@ def test_whose_price_is_known() -> None:
     hosted = known_prices()["api.openai.com"]["gpt-4.1-mini"]
     assert find_price("openai:gpt-4.1-mini@https://api.openai.com/v1", {}) == hosted
     assert find_price("openai:gpt-4.1-mini@http://elsewhere/v1", {}) is None
+    assert find_price("openai:gpt-4.1-mini", {}) is None
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    assert find_price("openai:gpt-4.1-mini", {}) == hosted
     assert hosted.cached is not None
     assert hosted.cached < hosted.prompt < hosted.completion
 
