@@ -89,7 +89,8 @@ def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any
         table.add_column(heading, justify="right" if number else "left")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
 
 
 def _cell(value: Any) -> str:
