@@ -28,6 +28,10 @@ JUDGE_AGAIN = pa.field(
 )
 
 
+_LONG_WORD = 50
+"""A longer run of characters is no word: Chinese may have no space in a page."""
+
+
 class AnnotateReason(StrEnum):
     """Why `annotate` could not process a row."""
 
@@ -54,7 +58,7 @@ class Annotate(Stage):
     """
 
     name: ClassVar[str] = "annotate"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     gives: ClassVar[tuple[pa.Field, ...]] = (JUDGE, JUDGE_BY, JUDGE_AGAIN)
     uses_model: ClassVar[bool] = True
 
@@ -200,7 +204,8 @@ def in_sample(row_id: str, share: float, sample: str = "sample") -> bool:
 
 
 def excerpt(text: str, chars: int) -> str:
-    """The beginning of `text`, at most `chars` characters, cut behind a word where there is one."""
+    """The beginning of `text`, at most `chars` characters, cut behind a word where the script parts words by spaces."""
     if len(text) <= chars:
         return text
-    return text[:chars].rpartition(" ")[0] or text[:chars]
+    end = text.rfind(" ", max(1, chars - _LONG_WORD), chars)
+    return text[: end if end > 0 else chars]

@@ -188,6 +188,12 @@ def test_an_excerpt_ends_behind_a_word(text: str, cut: str) -> None:
     assert excerpt(text, 10) == cut
 
 
+def test_an_excerpt_of_a_text_without_spaces_is_as_long_as_others() -> None:
+    text = "数学 " + "勾股定理是几何学的基本定理之一" * 200
+    assert excerpt(text, 700) == text[:700]
+    assert excerpt(f"{'word ' * 140}{'x' * 60}", 698) == ("word " * 140)[:694]
+
+
 @pytest.mark.parametrize(
     "fields", [{"share": 0}, {"share": 1.5}, {"rubric": "no-such"}, {"temperature": 1}, {"reading": "reply"}]
 )
