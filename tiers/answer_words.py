@@ -10,7 +10,8 @@ import re
 import unicodedata
 from collections import Counter
 
-_NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?![\w])")
+# a letter of a script that parts words by spaces makes it a name, such as x86; a sign behind a word is a hyphen
+_NUMBER = re.compile(r"(?:(?<![\w)\]\-−])[-−]|(?<![A-Za-zÀ-ÖØ-öø-ԯ\d_.,]))\d+(?:[.,]\d+)*")
 _GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 
@@ -38,8 +39,11 @@ def contains(text: str, answer: str) -> bool:
 
 
 def numbers(text: str) -> list[str]:
-    """The numbers of `text`, without marks between groups of three digits and without a decimal part of zeros."""
-    return [re.sub(r"\.0+$", "", found) for found in _NUMBER.findall(_GROUPED.sub("", text))]
+    """The numbers of `text`, without marks between groups of three digits and without zeros at a decimal part's end.
+
+    A unit may stand directly behind one, and a minus before it; 2020-01-05 is three numbers, 3.11.2 is one.
+    """
+    return [_plain(found) for found in _NUMBER.findall(_GROUPED.sub("", text))]
 
 
 def difference(answer: str, other: str, min_f1: float) -> str | None:
@@ -52,3 +56,9 @@ def difference(answer: str, other: str, min_f1: float) -> str | None:
         return f"without {', '.join(missing)}"
     f1 = 1.0 if contains(other, answer) else answer_f1(answer, other)
     return f"F1 {f1:.2f} < {min_f1:g}" if f1 < min_f1 else None
+
+
+def _plain(number: str) -> str:
+    if number.count(".") == 1 and "," not in number:
+        number = number.rstrip("0").rstrip(".")
+    return number.replace("−", "-")

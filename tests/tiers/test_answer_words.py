@@ -25,6 +25,33 @@ def test_numbers_are_read_whatever_they_are_written_with():
     assert numbers("1,566 and 15.0, x2, 3.14, v1.2 and 1,2") == ["1566", "15", "3.14", "1,2"]
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("成立于1994年", ["1994"]),
+        ("90kg, 500km/h, the 1990s and the 21st", ["90", "500", "1990", "21"]),
+        ("1,000m, 1000 m and 1,000,000", ["1000", "1000", "1000000"]),
+        ("-5 degrees, −7.50 and (-3, 4)", ["-5", "-7.5", "-3", "4"]),
+        ("1990-1995, on 2020-01-05, COVID-19, f(2)-10 and 3 -- 40--50", [
+            "1990", "1995", "2020", "01", "05", "19", "2", "10", "3", "40", "50",
+        ]),
+        ("$x^{-12}$ and 1.50 or 10.0, 100 and 0.0", ["-12", "1.5", "10", "100", "0"]),
+        ("H2O, x86, v2, v1.2.3, utf8, Ω3 and _4", []),
+        ("3.11.2, 3.10.0 and 2.x", ["3.11.2", "3.10.0", "2"]),
+    ],
+)  # fmt: skip
+def test_units_and_signs_stand_beside_numbers_and_names_hold_none(text: str, found: list[str]):
+    assert numbers(text) == found
+
+
+def test_answers_that_differ_in_a_sign_or_in_a_number_with_its_unit_are_different():
+    assert difference("-5 degrees", "5 degrees", 0.5) == "without -5"
+    assert difference("5 degrees", "-5 degrees", 0.5) == "without 5"
+    assert difference("成立于1994年", "成立于1993年", 0.5) == "without 1994"
+    assert difference("weighs 90kg", "weighs 80kg or so", 0.5) == "without 90"
+    assert difference("1.5 m", "1.50 m", 0.5) is None
+
+
 def test_answers_that_differ_in_a_number_are_different_however_many_words_they_share():
     assert difference("in 1889", "It was in 1889.", 0.5) is None
     assert difference("the year 1889", "1889", 0.5) is None

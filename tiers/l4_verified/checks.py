@@ -76,7 +76,7 @@ class Check(Stage):
 
     name: ClassVar[str] = "check"
     uses_model: ClassVar[bool] = True
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[tuple[str, ...]] = (QUESTION.name, ANSWER.name, QUOTE.name, CONTEXT.name)
     gives: ClassVar[tuple[pa.Field, ...]] = (STATUS, REASON)
 

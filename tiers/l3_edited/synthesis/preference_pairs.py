@@ -60,7 +60,7 @@ class PreferencePairs(Stage):
     """
 
     name: ClassVar[str] = "preference_pairs"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     uses_model: ClassVar[bool] = True
     gives: ClassVar[tuple[pa.Field, ...]] = COLUMNS
 
