@@ -59,3 +59,22 @@ def test_answers_that_differ_in_a_number_are_different_however_many_words_they_s
     assert difference("1,889 metres", "1889 metres", 0.5) is None
     assert difference("Gustave Eiffel", "Eiffel and Gustave", 0.5) is None
     assert difference("Gustave Eiffel", "Stephen Sauvestre", 0.5) == "F1 0.00 < 0.5"
+
+
+def test_an_answer_in_a_sentence_agrees_and_a_whole_paragraph_around_it_does_not():
+    sentence = "The bridge over the bay was built, as the city had asked for so long, to carry rail and road traffic"
+    paragraph = f"{sentence}. It was opened after eight years of work, and rises high above the water."
+    assert difference("road traffic", sentence, 0.5) is None
+    assert difference("road traffic", paragraph, 0.5) == "F1 0.12 < 0.5"
+    assert difference("road traffic", paragraph, 0.5, around=60) is None
+
+
+@pytest.mark.parametrize("reply", ["not in 1993", "It wasn’t in 1993.", "Never in 1993", "NO, in 1993"])
+def test_a_reply_that_denies_an_answer_differs(reply: str):
+    assert "in one alone" in (difference("in 1993", reply, 0.5) or "")
+    assert "in one alone" in (difference(reply, "in 1993", 0.5) or "")
+
+
+def test_a_negation_in_both_answers_is_none():
+    assert difference("not in 1993", "It was not in 1993.", 0.5) is None
+    assert difference("Symphony", "Symphony No. 5, in knots", 0.5) is None
