@@ -20,8 +20,9 @@ _ROUNDS = 100
 class Isotonic:
     """The rising function that is closest to the ratings, straight between the centres of its steps.
 
-    Pool adjacent violators (Ayer et al. 1955), with centres joined as by Oron and Flournoy (2017), so that scores which
-    differ stay apart. Beyond the outermost centres it goes on with the slope of the least-squares line.
+    Equal scores are pooled first, then adjacent violators (Ayer et al. 1955), with centres joined as by Oron and
+    Flournoy (2017), so that scores which differ stay apart. Beyond the outermost centres it goes on with the slope of
+    the least-squares line.
 
     Attributes:
         x, y: The centres, both ascending.
@@ -35,9 +36,12 @@ class Isotonic:
     @classmethod
     def fit(cls, scores: Floats, ratings: Floats) -> Self:
         """Fits it to raw scores (N,) and the ratings of the same texts (N,)."""
+        order = np.lexsort((ratings, scores))  # sums differ in their last digits with the order
+        scores, ratings = scores[order], ratings[order]
+        x_U, first, weights = np.unique(scores, return_index=True, return_counts=True)
         steps: list[list[float]] = []  # mean score, mean rating, weight
-        for at in np.argsort(scores, kind="stable"):
-            steps.append([float(scores[at]), float(ratings[at]), 1.0])
+        for step in zip(x_U, np.add.reduceat(ratings, first) / weights, weights, strict=True):
+            steps.append(list(map(float, step)))
             while len(steps) > 1 and (steps[-2][1] >= steps[-1][1] or steps[-2][0] >= steps[-1][0]):
                 x, y, weight = steps.pop()
                 total = steps[-1][2] + weight

@@ -44,7 +44,7 @@ class Distil(GlobalStage):
     """
 
     name: ClassVar[str] = "distil"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[tuple[str, ...]] = (JUDGE.name,)
     gives: ClassVar[tuple[pa.Field, ...]] = (QUALITY, QUALITY_BY)
 
