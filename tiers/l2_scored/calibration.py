@@ -73,7 +73,7 @@ class Platt:
     """The probability 1 / (1 + exp(-(slope · score + shift))).
 
     Platt, "Probabilistic outputs for support vector machines" (1999), section 2.2, with its smoothed targets; found by
-    Newton's method (Lin et al. 2007).
+    Newton's method (Lin et al. 2007). Scores that fall as labels rise give each text the smoothed share of good ones.
     """
 
     slope: float
@@ -86,7 +86,8 @@ class Platt:
         targets = np.where(labels > 0.5, (good + 1) / (good + 2), 1 / (len(labels) - good + 2))
         middle, spread = float(scores.mean()), float(scores.std()) or 1.0
         z_N2 = np.stack([(scores - middle) / spread, np.ones(len(scores))], axis=1)
-        w_2 = np.array([0.0, np.log((good + 1) / (len(labels) - good + 1))])
+        base = float(np.log((good + 1) / (len(labels) - good + 1)))
+        w_2 = np.array([0.0, base])
         for _ in range(_ROUNDS):
             p_N = _sigmoid(z_N2 @ w_2)
             curve = (z_N2 * (p_N * (1 - p_N))[:, None]).T @ z_N2 + 1e-9 * np.eye(2)
@@ -94,8 +95,8 @@ class Platt:
             w_2 -= change
             if np.abs(change).max() < 1e-10:
                 break
-        slope = max(0.0, float(w_2[0])) / spread
-        return cls(slope, float(w_2[1]) - slope * middle)
+        slope = float(w_2[0]) / spread
+        return cls(slope, float(w_2[1]) - slope * middle) if slope > 0 else cls(0.0, base)
 
     def __call__(self, scores: Floats) -> Floats:
         """The probabilities."""

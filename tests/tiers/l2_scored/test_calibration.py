@@ -63,6 +63,11 @@ def test_platts_sigmoid_of_labels_that_a_threshold_parts_or_nothing_does(labels:
     assert (np.diff(scores) >= 0).all()
 
 
+def test_platts_sigmoid_of_scores_that_fall_is_the_share_of_good_ones() -> None:
+    scores, labels = np.arange(20.0), np.repeat([1.0, 0.0], [3, 17])
+    assert Platt.fit(scores, labels)(scores) == pytest.approx([4 / 22] * 20)
+
+
 def test_a_calibration_survives_its_numbers() -> None:
     scores, ratings = np.arange(9.0), np.array([0, 2, 1, 3, 3, 5, 4, 8, 9.0])
     for kind in (Isotonic, Platt):
