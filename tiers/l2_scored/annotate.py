@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from math import isfinite
 from typing import Any, ClassVar, Literal, Self
 
 import pyarrow as pa
@@ -167,9 +168,10 @@ def _verdict(rubric: Rubric, answers: Sequence[Result], written: bool) -> Verdic
     if wrong is not None:
         return wrong.error or f"the reply ended with {wrong.finish}"
     try:
-        return rubric.rating(answers, written)
+        rating = rubric.rating(answers, written)
     except ValueError as error:
         return str(error)
+    return rating if all(map(isfinite, (rating.overall, *rating.by.values()))) else f"{rating.overall} is no rating"
 
 
 def _columns(

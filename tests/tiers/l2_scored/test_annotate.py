@@ -152,6 +152,17 @@ def test_a_row_that_the_judge_cannot_read_fails_alone(tiny_judge: Callable[..., 
     assert outcome.kept["score.judge"].null_count == 0
 
 
+def test_a_rating_that_is_no_number_is_a_failed_verdict(
+    tiny_judge: Callable[..., Callable[[pa.Table], Outcome]],
+) -> None:
+    answers = {"1": 1.0, "2": float("inf"), "3": float("-inf")}
+    rubric = AnswerRubric(kind="answer", instruction="i", question="q", answers=answers)
+    outcome = tiny_judge(share=1, rubric=rubric)(table(2))
+    assert outcome.kept.num_rows == 0
+    assert outcome.failed["reason"].to_pylist() == ["judge_failed"] * 2
+    assert outcome.failed["detail"].to_pylist() == ["nan is no rating"] * 2
+
+
 def test_an_empty_table(tiny_judge: Callable[..., Callable[[pa.Table], Outcome]]) -> None:
     outcome = tiny_judge()(table(0))
     assert outcome.kept.num_rows == 0
