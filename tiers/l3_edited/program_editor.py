@@ -72,6 +72,7 @@ class EditByProgram(Stage):
     """
 
     name: ClassVar[str] = "edit_by_program"
+    version: ClassVar[int] = 2
     uses_model: ClassVar[bool] = True
     gives: ClassVar[tuple[pa.Field, ...]] = (OPERATIONS, CHANGED)
 

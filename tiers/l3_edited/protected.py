@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _INDENTED = re.compile(r"(?: {4,}|\t)\s*(?![-*+•‣◦–]\s|\d{1,3}[.)]\s)\S")
 _TABLE_ROW = re.compile(r"\s*\|.*\|\s*$")
 _DISPLAY = re.compile(
@@ -45,8 +45,9 @@ class Protected:
 def find_protected(text: str) -> Protected:
     """Finds what no program may touch.
 
-    Code is what stands in a fence (CommonMark 4.5; one that is never closed runs to the end) or is indented by four
-    spaces or a tab (4.4) without being an item of a nested list; blank lines within an indented block belong to it.
+    Code is what stands in a fence (CommonMark 4.5; one that is never closed runs to the end; behind one of backticks
+    stands no other) or is indented by four spaces or a tab (4.4) without being an item of a nested list; blank lines
+    within an indented block belong to it.
     A table is a run of rows between pipes.
 
     A display formula stands between `$$` or, on lines of its own, between `\\[` and `\\]`, without a blank line in it.
