@@ -54,7 +54,7 @@ class Annotate(Stage):
         share: How much of the documents to judge. Which ones follows from their ids alone, and a larger share
             contains a smaller one, so raising it asks only about the new ones.
         again: How much of the judged ones to judge twice more: by the same question, and by one whose parts stand in
-            another order. `distil` reports how far the judge agrees with itself.
+            another order, if it has such parts. `distil` reports how far the judge agrees with itself.
         excerpt_chars: How much of a document's beginning the judge reads.
     """
 
@@ -141,16 +141,21 @@ def judged(judge: LLM, rubric: Rubric, texts: Sequence[str], written: bool = Fal
 
 def asked_again(
     judge: LLM, rubric: Rubric, texts: Sequence[str], written: bool = False
-) -> tuple[list[tuple[Verdict, Verdict]], Usage]:
+) -> tuple[list[tuple[Verdict, Verdict | None]], Usage]:
     """Has `judge` rate each text by the same question anew, and by one whose parts stand in another order.
 
     Returns:
-        Both verdicts on each text, and what was asked for.
+        Both verdicts on each text, the second `None` where no other order is asked differently, and what was asked for.
     """
+    first = [rubric.requests(text, written) for text in texts]
     # what is asked is the same, but the cache of requests has no answer for its seed
-    anew = [[replace(request, seed=1) for request in rubric.requests(text, written)] for text in texts]
+    anew = [[replace(request, seed=1) for request in requests] for requests in first]
     repeated, usage = _verdicts(judge, rubric, anew, written)
-    permuted, more = judged(judge, rubric.permuted(), texts, written)
+    other = rubric.permuted()
+    second = [other.requests(text, written) for text in texts]
+    if all(request in before for before, after in zip(first, second, strict=True) for request in after):
+        return [(verdict, None) for verdict in repeated], usage
+    permuted, more = _verdicts(judge, other, second, written)
     return list(zip(repeated, permuted, strict=True)), usage + more
 
 
@@ -175,7 +180,7 @@ def _verdict(rubric: Rubric, answers: Sequence[Result], written: bool) -> Verdic
 
 
 def _columns(
-    rows: int, ratings: Mapping[int, Verdict], again: Mapping[int, tuple[Verdict, Verdict]]
+    rows: int, ratings: Mapping[int, Verdict], again: Mapping[int, tuple[Verdict, Verdict | None]]
 ) -> dict[pa.Field, list[Any]]:
     """The columns that the stage gives."""
     said = [_said(ratings.get(row)) for row in range(rows)]
@@ -196,7 +201,7 @@ def _said(verdict: Verdict | None) -> Rating | None:
     return verdict if isinstance(verdict, Rating) else None
 
 
-def _overall(verdict: Verdict) -> float | None:
+def _overall(verdict: Verdict | None) -> float | None:
     return verdict.overall if isinstance(verdict, Rating) else None
 
 

@@ -115,7 +115,10 @@ class AnswerRubric(BaseModel):
         return Rating(overall, dict(zip(names, values, strict=True)) if len(names) > 1 else {})
 
     def permuted(self) -> AnswerRubric:
-        """The same rubric, asked in another order: examples and dimensions the other way round."""
+        """The same rubric, asked in another order: examples and dimensions the other way round.
+
+        With fewer than two of either it asks the same; so it does of dimensions alone that are asked about one by one.
+        """
         question = self.question
         if isinstance(question, dict):
             question = dict(reversed(question.items()))
