@@ -85,6 +85,8 @@ class AnswerRubric(BaseModel):
             raise ValueError("a question by dimensions has several of them")
         if set(self.weights) - (names or set()) or any(weight < 0 for weight in self.weights.values()):
             raise ValueError(f"weights are of dimensions and not negative; dimensions: {sorted(names or ())}")
+        if self.weights and not 0 < sum(self.weights.values()) < math.inf:
+            raise ValueError(f"weights have a sum above 0; got {self.weights}")
         for example in self.examples:
             given = example.answer if isinstance(example.answer, dict) else {"": example.answer}
             if set(given) != (names or {""}) or set(given.values()) - set(self.answers):

@@ -113,6 +113,7 @@ def test_a_permuted_rubric_asks_the_same_in_another_order() -> None:
     "change",
     [
         {"question": {"depth": "deep?"}}, {"weights": {"width": 1}}, {"weights": {"depth": -1}},
+        {"weights": {"depth": 0}}, {"weights": {"depth": float("nan")}}, {"weights": {"depth": float("inf")}},
         {"examples": [{"text": "a", "answer": "5"}]}, {"examples": [{"text": "a", "answer": {"depth": "5"}}]},
         {"examples": [{"text": "a", "answer": {"depth": "7", "ease": "1"}}]}, {"answers": {"1": 1}}, {"mood": "good"},
     ],
