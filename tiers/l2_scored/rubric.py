@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from tiers.llm.protocol import Message, Request, Result, quoted
 _FOLDER = Path(__file__).parent / "rubrics"
 _ONE = "rating"
 """What the only dimension is called in a written reply."""
+_FENCE = re.compile(r"\A\s*```(?:json)?\s*|\s*```\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,13 @@ class AnswerRubric(BaseModel):
         return sum(w * value for w, value in zip(weights, self.answers.values(), strict=True)) / sum(weights)
 
     def _parsed(self, reply: str) -> list[float]:
-        """The values in a written reply: an object with every dimension and nothing else, each an allowed answer."""
+        """The values in a written reply: an object with every dimension and nothing else, each an allowed answer.
+
+        A fence around it is passed over.
+        """
         try:
-            said: Any = json.loads(reply)
-        except ValueError:
+            said: Any = json.loads(_FENCE.sub("", reply))
+        except (ValueError, RecursionError):
             raise ValueError(f"the reply isn't JSON: {reply[:80]!r}") from None
         names = list(self._questions())
         if not isinstance(said, dict) or set(said) != set(names):
