@@ -34,11 +34,12 @@ class Protected:
     lines: frozenset[int]
     spans: Mapping[int, tuple[Span, ...]]
 
-    def renumbered(self, by: int) -> Protected:
-        """The same with `by` added to the number of every line."""
+    def around(self, first: int, last: int) -> Protected:
+        """What is protected from line `first` to line `last` and directly beside them; `first` becomes 1."""
+        near = range(first - 1, last + 2)
         return Protected(
-            frozenset(number + by for number in self.lines),
-            {number + by: spans for number, spans in self.spans.items()},
+            frozenset(number - first + 1 for number in near if number in self.lines),
+            {number - first + 1: self.spans[number] for number in near if number in self.spans},
         )
 
 
