@@ -130,13 +130,13 @@ def _pair(line: bytes, where: str) -> Pair:
 def lessons(pairs: Iterable[Pair], recipe: EditorTraining) -> tuple[list[Lesson], list[Lesson]]:
     """What is trained on, and what is held out.
 
-    What is drawn follows from the ids alone. Windows that several texts share are learned once; as many texts are
-    judged to be kept as to be dropped.
+    Which texts are held out follows from themselves, so that equal ones stay together; what else is drawn, from their
+    ids. Windows that several texts share are learned once; as many texts are judged to be kept as to be dropped.
     """
     trained: list[Pair] = []
     held: list[Pair] = []
     for pair in pairs:
-        (held if _draw(pair.id, "held out") < recipe.held_out else trained).append(pair)
+        (held if _draw(pair.raw, "held out") < recipe.held_out else trained).append(pair)
     return _lessons(trained, recipe), _lessons(held, recipe)[: recipe.looked_at]
 
 
