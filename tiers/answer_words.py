@@ -10,8 +10,8 @@ import re
 import unicodedata
 from collections import Counter
 
-# a letter of a script that parts words by spaces makes it a name, such as x86; a sign behind a word is a hyphen
-_NUMBER = re.compile(r"(?:(?<![\w)\]\-−])[-−]|(?<![A-Za-zÀ-ÖØ-öø-ԯ\d_.,]))\d+(?:[.,]\d+)*")
+# a letter of a script that parts words by spaces makes it a name, such as x86; a sign behind a word or % is a hyphen
+_NUMBER = re.compile(r"(?:(?<![^\s(\[{=<>≤≥≈,;:|$^*×+，（：、])[-−]|(?<![A-Za-zÀ-ÖØ-öø-ԯ\d_.,]))\d+(?:[.,]\d+)*")
 _NEGATION = re.compile(r"\b(?:no(?!\.? ?\d)|not|nor|never|none|cannot)\b|n['’]t\b", re.IGNORECASE)
 _GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
