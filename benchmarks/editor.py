@@ -157,7 +157,7 @@ def judged(llm: TransformersLLM, sets: dict[str, list[Page]], count: int) -> dic
     worst = [*rng.sample(worst, min(count // 2, len(worst))), *rng.sample(bare, count - min(count // 2, len(worst)))]
     found = [*worst, *rng.sample([page for page in short if page.refined], count)]
     likely = [worthless(result) for result in llm.complete([verdict_request(page.raw) for page in found])]
-    parts = [[window.of(page.raw) for window in windows(page.raw, STAGE.window)] for page in found]
+    parts = [[window.of(page.raw.split("\n")) for window in windows(page.raw, STAGE.window)] for page in found]
     replies = iter(llm.complete([STAGE.request(text) for part in parts for text in part]))
     emptied = [all([next(replies).text == EVERYTHING for _ in part]) for part in parts]
     pairs = [(a, b) for a in likely[: len(worst)] for b in likely[len(worst) :]]

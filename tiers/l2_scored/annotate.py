@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from math import isfinite
 from typing import Any, ClassVar, Literal, Self
 
 import pyarrow as pa
@@ -26,6 +27,10 @@ JUDGE_BY = pa.field("score.judge_by", pa.map_(pa.string(), pa.float32()))
 JUDGE_AGAIN = pa.field(
     "score.judge_again", pa.struct([pa.field("repeated", pa.float32()), pa.field("permuted", pa.float32())])
 )
+
+
+_LONG_WORD = 50
+"""A longer run of characters is no word: Chinese may have no space in a page."""
 
 
 class AnnotateReason(StrEnum):
@@ -49,12 +54,12 @@ class Annotate(Stage):
         share: How much of the documents to judge. Which ones follows from their ids alone, and a larger share
             contains a smaller one, so raising it asks only about the new ones.
         again: How much of the judged ones to judge twice more: by the same question, and by one whose parts stand in
-            another order. `distil` reports how far the judge agrees with itself.
+            another order, if it has such parts. `distil` reports how far the judge agrees with itself.
         excerpt_chars: How much of a document's beginning the judge reads.
     """
 
     name: ClassVar[str] = "annotate"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     gives: ClassVar[tuple[pa.Field, ...]] = (JUDGE, JUDGE_BY, JUDGE_AGAIN)
     uses_model: ClassVar[bool] = True
 
@@ -136,16 +141,21 @@ def judged(judge: LLM, rubric: Rubric, texts: Sequence[str], written: bool = Fal
 
 def asked_again(
     judge: LLM, rubric: Rubric, texts: Sequence[str], written: bool = False
-) -> tuple[list[tuple[Verdict, Verdict]], Usage]:
+) -> tuple[list[tuple[Verdict, Verdict | None]], Usage]:
     """Has `judge` rate each text by the same question anew, and by one whose parts stand in another order.
 
     Returns:
-        Both verdicts on each text, and what was asked for.
+        Both verdicts on each text, the second `None` where no other order is asked differently, and what was asked for.
     """
+    first = [rubric.requests(text, written) for text in texts]
     # what is asked is the same, but the cache of requests has no answer for its seed
-    anew = [[replace(request, seed=1) for request in rubric.requests(text, written)] for text in texts]
+    anew = [[replace(request, seed=1) for request in requests] for requests in first]
     repeated, usage = _verdicts(judge, rubric, anew, written)
-    permuted, more = judged(judge, rubric.permuted(), texts, written)
+    other = rubric.permuted()
+    second = [other.requests(text, written) for text in texts]
+    if all(request in before for before, after in zip(first, second, strict=True) for request in after):
+        return [(verdict, None) for verdict in repeated], usage
+    permuted, more = _verdicts(judge, other, second, written)
     return list(zip(repeated, permuted, strict=True)), usage + more
 
 
@@ -163,13 +173,14 @@ def _verdict(rubric: Rubric, answers: Sequence[Result], written: bool) -> Verdic
     if wrong is not None:
         return wrong.error or f"the reply ended with {wrong.finish}"
     try:
-        return rubric.rating(answers, written)
+        rating = rubric.rating(answers, written)
     except ValueError as error:
         return str(error)
+    return rating if all(map(isfinite, (rating.overall, *rating.by.values()))) else f"{rating.overall} is no rating"
 
 
 def _columns(
-    rows: int, ratings: Mapping[int, Verdict], again: Mapping[int, tuple[Verdict, Verdict]]
+    rows: int, ratings: Mapping[int, Verdict], again: Mapping[int, tuple[Verdict, Verdict | None]]
 ) -> dict[pa.Field, list[Any]]:
     """The columns that the stage gives."""
     said = [_said(ratings.get(row)) for row in range(rows)]
@@ -190,7 +201,7 @@ def _said(verdict: Verdict | None) -> Rating | None:
     return verdict if isinstance(verdict, Rating) else None
 
 
-def _overall(verdict: Verdict) -> float | None:
+def _overall(verdict: Verdict | None) -> float | None:
     return verdict.overall if isinstance(verdict, Rating) else None
 
 
@@ -200,7 +211,8 @@ def in_sample(row_id: str, share: float, sample: str = "sample") -> bool:
 
 
 def excerpt(text: str, chars: int) -> str:
-    """The beginning of `text`, at most `chars` characters, cut behind a word where there is one."""
+    """The beginning of `text`, at most `chars` characters, cut behind a word where the script parts words by spaces."""
     if len(text) <= chars:
         return text
-    return text[:chars].rpartition(" ")[0] or text[:chars]
+    end = text.rfind(" ", max(1, chars - _LONG_WORD), chars)
+    return text[: end if end > 0 else chars]

@@ -20,8 +20,9 @@ _ROUNDS = 100
 class Isotonic:
     """The rising function that is closest to the ratings, straight between the centres of its steps.
 
-    Pool adjacent violators (Ayer et al. 1955), with centres joined as by Oron and Flournoy (2017), so that scores which
-    differ stay apart. Beyond the outermost centres it goes on with the slope of the least-squares line.
+    Equal scores are pooled first, then adjacent violators (Ayer et al. 1955), with centres joined as by Oron and
+    Flournoy (2017), so that scores which differ stay apart. Beyond the outermost centres it goes on with the slope of
+    the least-squares line.
 
     Attributes:
         x, y: The centres, both ascending.
@@ -35,9 +36,12 @@ class Isotonic:
     @classmethod
     def fit(cls, scores: Floats, ratings: Floats) -> Self:
         """Fits it to raw scores (N,) and the ratings of the same texts (N,)."""
+        order = np.lexsort((ratings, scores))  # sums differ in their last digits with the order
+        scores, ratings = scores[order], ratings[order]
+        x_U, first, weights = np.unique(scores, return_index=True, return_counts=True)
         steps: list[list[float]] = []  # mean score, mean rating, weight
-        for at in np.argsort(scores, kind="stable"):
-            steps.append([float(scores[at]), float(ratings[at]), 1.0])
+        for step in zip(x_U, np.add.reduceat(ratings, first) / weights, weights, strict=True):
+            steps.append(list(map(float, step)))
             while len(steps) > 1 and (steps[-2][1] >= steps[-1][1] or steps[-2][0] >= steps[-1][0]):
                 x, y, weight = steps.pop()
                 total = steps[-1][2] + weight
@@ -69,7 +73,7 @@ class Platt:
     """The probability 1 / (1 + exp(-(slope · score + shift))).
 
     Platt, "Probabilistic outputs for support vector machines" (1999), section 2.2, with its smoothed targets; found by
-    Newton's method (Lin et al. 2007).
+    Newton's method (Lin et al. 2007). Scores that fall as labels rise give each text the smoothed share of good ones.
     """
 
     slope: float
@@ -82,7 +86,8 @@ class Platt:
         targets = np.where(labels > 0.5, (good + 1) / (good + 2), 1 / (len(labels) - good + 2))
         middle, spread = float(scores.mean()), float(scores.std()) or 1.0
         z_N2 = np.stack([(scores - middle) / spread, np.ones(len(scores))], axis=1)
-        w_2 = np.array([0.0, np.log((good + 1) / (len(labels) - good + 1))])
+        base = float(np.log((good + 1) / (len(labels) - good + 1)))
+        w_2 = np.array([0.0, base])
         for _ in range(_ROUNDS):
             p_N = _sigmoid(z_N2 @ w_2)
             curve = (z_N2 * (p_N * (1 - p_N))[:, None]).T @ z_N2 + 1e-9 * np.eye(2)
@@ -90,8 +95,8 @@ class Platt:
             w_2 -= change
             if np.abs(change).max() < 1e-10:
                 break
-        slope = max(0.0, float(w_2[0])) / spread
-        return cls(slope, float(w_2[1]) - slope * middle)
+        slope = float(w_2[0]) / spread
+        return cls(slope, float(w_2[1]) - slope * middle) if slope > 0 else cls(0.0, base)
 
     def __call__(self, scores: Floats) -> Floats:
         """The probabilities."""

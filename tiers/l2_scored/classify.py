@@ -48,6 +48,7 @@ class Classify(GlobalStage):
     """
 
     name: ClassVar[str] = "classify"
+    version: ClassVar[int] = 2
     gives: ClassVar[tuple[pa.Field, ...]] = (QUALITY, QUALITY_BY)
 
     positives: Annotated[tuple[Reference, ...], Field(min_length=1)]

@@ -44,7 +44,7 @@ class Distil(GlobalStage):
     """
 
     name: ClassVar[str] = "distil"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[tuple[str, ...]] = (JUDGE.name,)
     gives: ClassVar[tuple[pa.Field, ...]] = (QUALITY, QUALITY_BY)
 
@@ -130,12 +130,12 @@ def _own_agreement(findings: pa.Table) -> dict[str, list[float]]:
     """How the judge's repeated and permuted judgements agree with its first ones."""
     first = findings[JUDGE.name].to_numpy().astype(np.float64)
     again = findings[JUDGE_AGAIN.name].combine_chunks()
-    measured: dict[str, list[float]] = {}
+    measured = {"judged_again": [float(len(again) - again.null_count)]}
     for name in ("repeated", "permuted"):
         second = pc.struct_field(again, name).to_numpy(zero_copy_only=False).astype(np.float64)
         rows = np.flatnonzero(~np.isnan(second))
-        measured["judged_again"] = [float(len(rows))]
         if len(rows) > 1:
             measured[f"judge_{name}"] = with_interval(spearman, first[rows], second[rows])
-            measured["judge_shift"] = [float(np.abs(first[rows] - second[rows]).mean())]
+            if name == "permuted":
+                measured["judge_shift"] = [float(np.abs(first[rows] - second[rows]).mean())]
     return measured

@@ -36,6 +36,7 @@ class Embedding(Stage):
     """
 
     name: ClassVar[str] = "embed"
+    version: ClassVar[int] = 2
     gives: ClassVar[tuple[pa.Field, ...]] = (EMBEDDING,)
     uses_model: ClassVar[bool] = True
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from tiers.llm.protocol import Message, Request, Result, quoted
 _FOLDER = Path(__file__).parent / "rubrics"
 _ONE = "rating"
 """What the only dimension is called in a written reply."""
+_FENCE = re.compile(r"\A\s*```(?:json)?\s*|\s*```\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class AnswerRubric(BaseModel):
             raise ValueError("a question by dimensions has several of them")
         if set(self.weights) - (names or set()) or any(weight < 0 for weight in self.weights.values()):
             raise ValueError(f"weights are of dimensions and not negative; dimensions: {sorted(names or ())}")
+        if self.weights and not 0 < sum(self.weights.values()) < math.inf:
+            raise ValueError(f"weights have a sum above 0; got {self.weights}")
         for example in self.examples:
             given = example.answer if isinstance(example.answer, dict) else {"": example.answer}
             if set(given) != (names or {""}) or set(given.values()) - set(self.answers):
@@ -115,7 +119,10 @@ class AnswerRubric(BaseModel):
         return Rating(overall, dict(zip(names, values, strict=True)) if len(names) > 1 else {})
 
     def permuted(self) -> AnswerRubric:
-        """The same rubric, asked in another order: examples and dimensions the other way round."""
+        """The same rubric, asked in another order: examples and dimensions the other way round.
+
+        With fewer than two of either it asks the same; so it does of dimensions alone that are asked about one by one.
+        """
         question = self.question
         if isinstance(question, dict):
             question = dict(reversed(question.items()))
@@ -158,10 +165,13 @@ class AnswerRubric(BaseModel):
         return sum(w * value for w, value in zip(weights, self.answers.values(), strict=True)) / sum(weights)
 
     def _parsed(self, reply: str) -> list[float]:
-        """The values in a written reply: an object with every dimension and nothing else, each an allowed answer."""
+        """The values in a written reply: an object with every dimension and nothing else, each an allowed answer.
+
+        A fence around it is passed over.
+        """
         try:
-            said: Any = json.loads(reply)
-        except ValueError:
+            said: Any = json.loads(_FENCE.sub("", reply))
+        except (ValueError, RecursionError):
             raise ValueError(f"the reply isn't JSON: {reply[:80]!r}") from None
         names = list(self._questions())
         if not isinstance(said, dict) or set(said) != set(names):

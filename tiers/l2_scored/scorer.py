@@ -116,7 +116,8 @@ def scorer_report(decision: pa.Table) -> dict[str, list[float]]:
     On labelled texts that it wasn't fitted to, what `agreement.report` tells; `spearman.NAME` and `auc.NAME` the same
     for a dimension. Of `distil`, how the judge agrees with itself: `judged_again` is how many rows it judged again,
     `judge_repeated` the rank correlation with the same question asked anew, `judge_permuted` with its parts in another
-    order, and `judge_shift` how far apart the latter lie on average. Of `classify`, `own` is how many of the run's
+    order, and `judge_shift` how far apart the latter lie on average; both are missing where another order asks the same
+    or fewer than two rows were judged again. Of `classify`, `own` is how many of the run's
     documents could be inferred on, `own_good` and `own_bad` the shares of them that the last model is sure of.
     """
     rows = zip(decision["name"].to_pylist(), decision["values"].to_pylist(), strict=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 from itertools import pairwise
+from math import isnan
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -46,7 +47,7 @@ class SelectReason(StrEnum):
 
 
 class Select(GlobalStage):
-    """Drops what scores below a cut. Among equal scores at the cut the smaller ids stay.
+    """Drops what scores below a cut, or has no number as its score. Among equal scores at the cut the smaller ids stay.
 
     One partition orders all scores, at about 60 bytes of memory a row. One kind of cut is given:
 
@@ -64,7 +65,7 @@ class Select(GlobalStage):
     """
 
     name: ClassVar[str] = "select"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[tuple[str, ...]] = (QUALITY.name,)
 
     keep_share: float | None = Field(default=None, gt=0, le=1)
@@ -115,15 +116,15 @@ class Select(GlobalStage):
         return pa.Table.from_pylist([self._cut(rows) for rows in _parts(ordered)], schema=_CUT)
 
     def apply(self, table: pa.Table, decision: pa.Table) -> Outcome:
-        """Drops the rows below their group's cut."""
+        """Drops the rows that aren't above their group's cut."""
         at = pc.index_in(self._groups(table), value_set=decision["group"].combine_chunks())
         cut, last = (decision[name].take(at) for name in ("score", "id"))
         score = self.scores(table)
         behind = pc.fill_null(pc.greater(table["id"], last), False)
-        below = pc.or_(pc.less(score, cut), pc.and_(pc.equal(score, cut), behind))
-        gone = [column.filter(below).to_pylist() for column in (table["id"], score, cut)]
+        kept = pc.or_(pc.greater(score, cut), pc.and_(pc.equal(score, cut), pc.invert(behind)))
+        gone = [column.filter(pc.invert(kept)).to_pylist() for column in (table["id"], score, cut)]
         dropped = [(row_id, self.reason, _detail(value, bound)) for row_id, value, bound in zip(*gone, strict=True)]
-        return Outcome(kept=table.filter(pc.invert(below)), dropped=fates(dropped))
+        return Outcome(kept=table.filter(kept), dropped=fates(dropped))
 
     @property
     def reason(self) -> SelectReason:
@@ -151,8 +152,9 @@ class Select(GlobalStage):
         return next(cut for cut in _CUTS if getattr(self, cut) is not None)
 
     def _cut(self, rows: pa.Table) -> dict[str, Any]:
-        """The cut of one group, whose rows are ordered: the best first."""
+        """The cut of one group, whose rows are ordered: the best first, those without a number last."""
         group, kind = rows["group"][0].as_py(), self._kind()
+        numbers = rows.num_rows - pc.sum(pc.is_nan(rows["score"])).as_py()
         value = self.quotas.get(group, getattr(self, kind))
         if kind == "min_score":
             kept = int(pc.sum(pc.greater_equal(rows["score"], pa.scalar(value, pa.float32()))).as_py())
@@ -163,6 +165,7 @@ class Select(GlobalStage):
             kept = min(int(value), rows.num_rows)
         else:
             kept = int((np.cumsum(rows["tokens"].to_numpy()) <= value).sum())
+        kept = min(kept, numbers)
         last = rows.slice(kept - 1, 1).to_pylist()[0] if kept else {"score": float("inf"), "id": ""}
         return {"group": group, "score": last["score"], "id": last["id"], "rows": rows.num_rows, "kept": kept}
 
@@ -205,4 +208,6 @@ def _parts(ordered: pa.Table) -> Iterator[pa.Table]:
 
 
 def _detail(value: float, bound: float) -> str:
+    if isnan(value):
+        return "no number"
     return f"{value:.3f} {'<' if value < bound else '= (by id)'} {bound:.3f}"

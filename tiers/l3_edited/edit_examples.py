@@ -78,6 +78,7 @@ def edit_examples(
         if isinstance(program, Rejection):
             rejected.append((row_id, program.reason, program.detail))
             continue
+        lines = raw.split("\n")
         for window in windows(raw, size, overlap):
             part = _shortest(restrict(program, window), window)
             if too_much := confidence and confidence.check(part):
@@ -85,7 +86,7 @@ def edit_examples(
                 rejected.append((row_id, too_much.reason, f"{where}: {too_much.detail}"))
                 continue
             row = {"id": row_id, "first_line": window.first, "last_line": window.last}
-            rows.append(row | _told(window.of(raw), dump_program(part)))
+            rows.append(row | _told(window.of(lines), dump_program(part)))
     return Examples(pa.Table.from_pylist(rows, schema=EXAMPLE), fates(rejected))
 
 

@@ -9,6 +9,7 @@ lines and trailing line breaks included, are labels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -34,9 +35,13 @@ LABEL_GUARDS = Guards(max_deleted=1, max_inserted=100_000, allow_remove_all=True
 """Lets a label do what it must; give those of the editor instead to teach it nothing that they would stop."""
 
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
 class LabelRejected(StrEnum):
     """Why a pair has no label; `edit_program.Rejected` has the reasons for which the executor refused one."""
 
+    LONE_SURROGATE = "label_rejected.lone_surrogate"
     NOTHING_VISIBLE = "label_rejected.nothing_visible"
     NOT_REPRODUCED = "label_rejected.not_reproduced"
     MANY_OPERATIONS = "label_rejected.many_operations"
@@ -97,6 +102,8 @@ def label(
     Returns:
         Operations in the order of their lines. `apply_program(raw, program, guards) == refined`.
     """
+    if found := lone_surrogate(raw) or lone_surrogate(refined):
+        return Rejection(LabelRejected.LONE_SURROGATE, found)
     protected = find_protected(raw)
     if raw != refined and refined and not refined.strip():
         return Rejection(LabelRejected.NOTHING_VISIBLE, f"{len(refined)} characters, all of them space")
@@ -109,6 +116,12 @@ def label(
     if result != refined:
         return Rejection(LabelRejected.NOT_REPRODUCED, f"{len(result)} characters for {len(refined)}")
     return program
+
+
+def lone_surrogate(text: str) -> str:
+    """The first lone surrogate, which neither JSON in UTF-8 nor a tokenizer can hold, and where; empty if none."""
+    found = _SURROGATE.search(text)
+    return f"U+{ord(found[0]):04X} at {found.start()}" if found else ""
 
 
 def _program(raw: str, refined: str, protected: Protected) -> Program:

@@ -35,7 +35,7 @@ def verdict_request(text: str, shown: int = BEGINNING) -> Request:
 def worthless(result: Result) -> float:
     """How likely `drop` is, of the two words that may be said."""
     keep, drop = result.logprobs
-    return 1 / (1 + math.exp(keep - drop))
+    return 0.5 * (1 + math.tanh(0.5 * (drop - keep)))
 
 
 def judge(table: pa.Table, llm: LLM, threshold: float, shown: int = BEGINNING) -> Outcome:

@@ -48,9 +48,9 @@ class Window:
     owned: int
     last: int
 
-    def of(self, text: str) -> str:
-        """The lines of `text` that it shows."""
-        return "\n".join(text.split("\n")[self.first - 1 : self.last])
+    def of(self, lines: Sequence[str]) -> str:
+        """What it shows of the `lines` of a text."""
+        return "\n".join(lines[self.first - 1 : self.last])
 
 
 def windows(
@@ -139,13 +139,13 @@ def apply_windows(
     A window whose program can't be carried out, or is none to begin with, stays as it is; where the guards stop what
     the windows do together, the whole text does.
     """
-    protected = find_protected(text)
+    lines, protected = text.split("\n"), find_protected(text)
     rejections: list[tuple[int, Rejection]] = []
     sound: list[Program] = []
     agreed = all(program == _EVERYTHING for program in programs)
     for number, (window, program) in enumerate(zip(found, programs, strict=True), 1):
         if not (agreed or isinstance(program, Rejection)):
-            program = _checked(text, window, program, guards.max_inserted, protected)
+            program = _checked(lines, window, program, guards.max_inserted, protected)
         if isinstance(program, Rejection):
             rejections.append((number, program))
             program = _NOTHING
@@ -158,12 +158,12 @@ def apply_windows(
 
 
 def _checked(
-    text: str, window: Window, program: Program, max_inserted: int, protected: Protected
+    lines: Sequence[str], window: Window, program: Program, max_inserted: int, protected: Protected
 ) -> Program | Rejection:
     """The program of a window, unless it couldn't be carried out there."""
     guards = Guards(max_deleted=1, max_inserted=max_inserted)
     result = apply_program(
-        window.of(text), _spelled_out(program, window), guards, protected.renumbered(1 - window.first)
+        window.of(lines), _spelled_out(program, window), guards, protected.around(window.first, window.last)
     )
     return result if isinstance(result, Rejection) else program
 

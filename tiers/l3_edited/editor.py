@@ -74,7 +74,7 @@ class Edit(Stage):
     """
 
     name: ClassVar[str] = "edit"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     uses_model: ClassVar[bool] = True
     gives: ClassVar[tuple[pa.Field, ...]] = (OPERATIONS, CHANGED)
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tiers.errors import RecipeError, SourceError
 from tiers.l3_edited.edit_examples import edit_examples
+from tiers.l3_edited.edit_labels import lone_surrogate
 from tiers.l3_edited.edit_program import KeepAll, dump_program
 from tiers.l3_edited.edit_prompt import Verdict, verdict_conversation
 from tiers.l3_edited.edit_verdict import BEGINNING
@@ -130,13 +131,14 @@ def _pair(line: bytes, where: str) -> Pair:
 def lessons(pairs: Iterable[Pair], recipe: EditorTraining) -> tuple[list[Lesson], list[Lesson]]:
     """What is trained on, and what is held out.
 
-    What is drawn follows from the ids alone. Windows that several texts share are learned once; as many texts are
-    judged to be kept as to be dropped.
+    Which texts are held out follows from themselves, so that equal ones stay together; what else is drawn, from their
+    ids. Windows that several texts share are learned once; as many texts are judged to be kept as to be dropped. Of
+    texts with a lone surrogate nothing is learned.
     """
     trained: list[Pair] = []
     held: list[Pair] = []
-    for pair in pairs:
-        (held if _draw(pair.id, "held out") < recipe.held_out else trained).append(pair)
+    for pair in (pair for pair in pairs if not lone_surrogate(pair.raw + pair.refined)):
+        (held if _draw(pair.raw, "held out") < recipe.held_out else trained).append(pair)
     return _lessons(trained, recipe), _lessons(held, recipe)[: recipe.looked_at]
 
 

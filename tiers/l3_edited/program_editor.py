@@ -72,6 +72,7 @@ class EditByProgram(Stage):
     """
 
     name: ClassVar[str] = "edit_by_program"
+    version: ClassVar[int] = 2
     uses_model: ClassVar[bool] = True
     gives: ClassVar[tuple[pa.Field, ...]] = (OPERATIONS, CHANGED)
 
@@ -109,7 +110,8 @@ class EditByProgram(Stage):
     def _edit(self, table: pa.Table, llm: LLM) -> Outcome:
         ids, texts = table["id"].to_pylist(), table["text"].to_pylist()
         found = [windows(text, self.window, self.overlap) for text in texts]
-        shown = [[window.of(text) for window in each] for text, each in zip(texts, found, strict=True)]
+        lines = (text.split("\n") for text in texts)
+        shown = [[window.of(some) for window in each] for some, each in zip(lines, found, strict=True)]
         asked = list(dict.fromkeys(one for each in shown for one in each if len(one) <= self.window))
         results = llm.complete([self.request(one) for one in asked])
         replies = dict(zip(asked, results, strict=True))

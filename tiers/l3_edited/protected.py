@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _INDENTED = re.compile(r"(?: {4,}|\t)\s*(?![-*+•‣◦–]\s|\d{1,3}[.)]\s)\S")
 _TABLE_ROW = re.compile(r"\s*\|.*\|\s*$")
 _DISPLAY = re.compile(
@@ -34,19 +34,21 @@ class Protected:
     lines: frozenset[int]
     spans: Mapping[int, tuple[Span, ...]]
 
-    def renumbered(self, by: int) -> Protected:
-        """The same with `by` added to the number of every line."""
+    def around(self, first: int, last: int) -> Protected:
+        """What is protected from line `first` to line `last` and directly beside them; `first` becomes 1."""
+        near = range(first - 1, last + 2)
         return Protected(
-            frozenset(number + by for number in self.lines),
-            {number + by: spans for number, spans in self.spans.items()},
+            frozenset(number - first + 1 for number in near if number in self.lines),
+            {number - first + 1: self.spans[number] for number in near if number in self.spans},
         )
 
 
 def find_protected(text: str) -> Protected:
     """Finds what no program may touch.
 
-    Code is what stands in a fence (CommonMark 4.5; one that is never closed runs to the end) or is indented by four
-    spaces or a tab (4.4) without being an item of a nested list; blank lines within an indented block belong to it.
+    Code is what stands in a fence (CommonMark 4.5; one that is never closed runs to the end; behind one of backticks
+    stands no other) or is indented by four spaces or a tab (4.4) without being an item of a nested list; blank lines
+    within an indented block belong to it.
     A table is a run of rows between pipes.
 
     A display formula stands between `$$` or, on lines of its own, between `\\[` and `\\]`, without a blank line in it.

@@ -70,13 +70,13 @@ class Check(Stage):
     Attributes:
         llm: Who answers the question again, as `open_llm` names it; better not who drafted it.
         min_f1: How well the two answers must agree, as the F1 of their words (0 to 1). A second answer that holds the
-            first one whole agrees with it; one that lacks a number of it doesn't.
+            first one whole in a sentence agrees with it; one that lacks a number of it, or denies it, doesn't.
         max_tokens: How long the second answer may be.
     """
 
     name: ClassVar[str] = "check"
     uses_model: ClassVar[bool] = True
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[tuple[str, ...]] = (QUESTION.name, ANSWER.name, QUOTE.name, CONTEXT.name)
     gives: ClassVar[tuple[pa.Field, ...]] = (STATUS, REASON)
 

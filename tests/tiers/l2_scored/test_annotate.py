@@ -62,7 +62,8 @@ def test_dimensions_are_judged_by_a_real_judge(smollm: TransformersLLM, models_d
     assert all(1 < rating < 3 for rating in by.values())
     assert row["score.judge"] == pytest.approx(sum(by.values()) / 2)
     assert row["score.judge_again"]["repeated"] == row["score.judge"]  # in process, the same is the same
-    assert outcome.usage.requests == 6
+    assert row["score.judge_again"]["permuted"] is None
+    assert outcome.usage.requests == 4
 
 
 def test_a_judge_that_writes_its_rating_on_a_server(smollm: TransformersLLM, tmp_path: Path) -> None:
@@ -98,6 +99,32 @@ def test_asking_again_is_neither_free_nor_asked_twice(
     assert (first.usage.requests, first.usage.cached) == (12 + 4 * len(twice), 0)
     assert second.usage.cached == second.usage.requests
     assert second.kept.equals(first.kept)
+
+
+@pytest.mark.parametrize(
+    ("question", "examples", "differs"),
+    [
+        ("q", [], False),
+        ("q", ["1"], False),
+        ("q", ["1", "2"], True),
+        ({"a": "deep?", "b": "easy?"}, [], False),
+        ({"a": "deep?", "b": "easy?"}, [{"a": "1", "b": "2"}, {"a": "2", "b": "2"}], True),
+    ],
+)
+def test_a_rubric_that_has_no_other_order_is_judged_once_again(
+    question: str | dict[str, str],
+    examples: list[str | dict[str, str]],
+    differs: bool,
+    tiny_judge: Callable[..., Callable[[pa.Table], Outcome]],
+) -> None:
+    shown = [{"text": f"example {number}", "answer": answer} for number, answer in enumerate(examples)]
+    own = {"kind": "answer", "instruction": "i", "question": question, "answers": {"1": 1, "2": 2}, "examples": shown}
+    outcome = tiny_judge(share=1, again=1, rubric=own)(table(3))
+    for again in outcome.kept["score.judge_again"].to_pylist():
+        assert again["repeated"] is not None
+        assert (again["permuted"] is not None) is differs
+    dimensions = 1 if isinstance(question, str) else 2
+    assert outcome.usage.requests == 3 * dimensions * (3 if differs else 2)
 
 
 def test_a_rubric_of_ones_own_is_read_with_the_recipe(
@@ -152,6 +179,17 @@ def test_a_row_that_the_judge_cannot_read_fails_alone(tiny_judge: Callable[..., 
     assert outcome.kept["score.judge"].null_count == 0
 
 
+def test_a_rating_that_is_no_number_is_a_failed_verdict(
+    tiny_judge: Callable[..., Callable[[pa.Table], Outcome]],
+) -> None:
+    answers = {"1": 1.0, "2": float("inf"), "3": float("-inf")}
+    rubric = AnswerRubric(kind="answer", instruction="i", question="q", answers=answers)
+    outcome = tiny_judge(share=1, rubric=rubric)(table(2))
+    assert outcome.kept.num_rows == 0
+    assert outcome.failed["reason"].to_pylist() == ["judge_failed"] * 2
+    assert outcome.failed["detail"].to_pylist() == ["nan is no rating"] * 2
+
+
 def test_an_empty_table(tiny_judge: Callable[..., Callable[[pa.Table], Outcome]]) -> None:
     outcome = tiny_judge()(table(0))
     assert outcome.kept.num_rows == 0
@@ -186,6 +224,12 @@ def test_a_larger_sample_contains_a_smaller_one() -> None:
 )
 def test_an_excerpt_ends_behind_a_word(text: str, cut: str) -> None:
     assert excerpt(text, 10) == cut
+
+
+def test_an_excerpt_of_a_text_without_spaces_is_as_long_as_others() -> None:
+    text = "数学 " + "勾股定理是几何学的基本定理之一" * 200
+    assert excerpt(text, 700) == text[:700]
+    assert excerpt(f"{'word ' * 140}{'x' * 60}", 698) == ("word " * 140)[:694]
 
 
 @pytest.mark.parametrize(

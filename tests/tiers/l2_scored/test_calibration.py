@@ -28,6 +28,17 @@ def test_isotonic_regression_finds_what_the_scores_mean() -> None:
     assert calibrate(scores, ratings)(at) == pytest.approx(at**2, abs=0.05)
 
 
+def test_equal_scores_share_a_step_in_any_order_of_the_rows() -> None:
+    scores, ratings = np.repeat([0.0, 1.0], 10), np.repeat([2.0, 1.0, 5.0], [10, 5, 5])
+    assert Isotonic.fit(scores, ratings)(np.array([0.0, 1.0])).tolist() == [2, 3]
+    random = np.random.default_rng(0)
+    scores, ratings = random.integers(0, 20, 300) / 7, random.normal(size=300)
+    found = Isotonic.fit(scores, ratings).numbers().tolist()
+    for _ in range(20):
+        order = random.permutation(300)
+        assert Isotonic.fit(scores[order], ratings[order]).numbers().tolist() == found
+
+
 def test_scores_beyond_all_that_were_seen_stay_apart() -> None:
     calibration = Isotonic.fit(np.arange(10.0), np.arange(10.0))
     low, high, higher = calibration(np.array([-5.0, 20.0, 30.0]))
@@ -50,6 +61,11 @@ def test_platts_sigmoid_of_labels_that_a_threshold_parts_or_nothing_does(labels:
     scores = Platt.fit(np.arange(6.0), np.array(labels, float))(np.arange(6.0))
     assert np.isfinite(scores).all()
     assert (np.diff(scores) >= 0).all()
+
+
+def test_platts_sigmoid_of_scores_that_fall_is_the_share_of_good_ones() -> None:
+    scores, labels = np.arange(20.0), np.repeat([1.0, 0.0], [3, 17])
+    assert Platt.fit(scores, labels)(scores) == pytest.approx([4 / 22] * 20)
 
 
 def test_a_calibration_survives_its_numbers() -> None:

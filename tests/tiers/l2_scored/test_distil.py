@@ -96,6 +96,15 @@ def test_how_the_judge_agrees_with_itself_is_reported() -> None:
     assert report["judged_again"] == [30]
     assert report["judge_repeated"][0] == pytest.approx(1)
     assert report["judge_permuted"][0] == pytest.approx(-1)
+    assert report["judge_shift"][0] == pytest.approx(np.abs(1 - 2 * np.array(shares(30))).mean())
+
+
+def test_what_was_judged_in_one_order_has_no_agreement_with_another() -> None:
+    again = [{"repeated": share + 1, "permuted": None} if i < 30 else None for i, share in enumerate(shares(100))]
+    report = scorer_report(decide(Distil(), [add_column(corpus(100, judged=100), JUDGE_AGAIN, again)]))
+    assert report["judged_again"] == [30]
+    assert report["judge_repeated"][0] == pytest.approx(1)
+    assert report.keys().isdisjoint({"judge_permuted", "judge_shift"})
 
 
 def test_a_head_on_embeddings() -> None:

@@ -77,7 +77,8 @@ def test_a_written_rating_is_one_request_and_what_its_json_says() -> None:
     assert request.schema["required"] == ["depth", "ease"]
     shown = [json.loads(turn.content) for turn in request.messages if turn.role == "assistant"]
     assert shown[0] == {"depth": "5", "ease": "1"}
-    for reply in ('{"depth": "5", "ease": "1"}', ' {"ease": 1, "depth": 5}\n'):
+    fenced = ('```json\n{"depth": "5", "ease": "1"}\n```', ' ```\n{"depth": 5, "ease": 1}\n```\n')
+    for reply in ('{"depth": "5", "ease": "1"}', ' {"ease": 1, "depth": 5}\n', *fenced):
         rating = rubric.rating([Result(reply, Finish.STOP)], written=True)
         assert (rating.overall, rating.by) == (4, {"depth": 5, "ease": 1})
     one = AnswerRubric(kind="answer", instruction="i", question="q", answers={"1": 1, "5": 5})
@@ -90,7 +91,8 @@ def test_a_written_rating_is_one_request_and_what_its_json_says() -> None:
         "", "5", "Rating: 5", '{"depth": "5"}', '{"depth": "5", "ease": "1", "bonus": "5"}',
         '{"depth": "5", "ease": "9"}',
         '{"depth": 5.0, "ease": 1}', '{"depth": true, "ease": 1}', '{"depth": [5], "ease": 1}', "[5, 1]",
-        '{"depth": "5", "ease": "1"} and so on', '```json\n{"depth": "5", "ease": "1"}\n```', '{"depth": "5", "ease"',
+        '{"depth": "5", "ease": "1"} and so on', 'So:\n```json\n{"depth": "5", "ease": "1"}\n```',
+        '{"depth": "5", "ease"', '{"depth": ' + "[" * 100_000,
     ],
 )  # fmt: skip
 def test_a_reply_that_is_not_what_was_asked_for_is_none(reply: str) -> None:
@@ -113,6 +115,7 @@ def test_a_permuted_rubric_asks_the_same_in_another_order() -> None:
     "change",
     [
         {"question": {"depth": "deep?"}}, {"weights": {"width": 1}}, {"weights": {"depth": -1}},
+        {"weights": {"depth": 0}}, {"weights": {"depth": float("nan")}}, {"weights": {"depth": float("inf")}},
         {"examples": [{"text": "a", "answer": "5"}]}, {"examples": [{"text": "a", "answer": {"depth": "5"}}]},
         {"examples": [{"text": "a", "answer": {"depth": "7", "ease": "1"}}]}, {"answers": {"1": 1}}, {"mood": "good"},
     ],

@@ -49,6 +49,21 @@ def test_equal_scores_are_told_apart_by_id() -> None:
     assert outcome.dropped["detail"].to_pylist() == ["0.500 = (by id) 0.500"] * 3
 
 
+@pytest.mark.parametrize(
+    ("cut", "kept"), [({"keep_share": 1}, 2), ({"keep_share": 0.3}, 1), ({"min_score": 0.1}, 2), ({"max_rows": 3}, 2)]
+)
+def test_a_score_that_is_no_number_is_dropped(cut: dict[str, float], kept: int) -> None:
+    stage, rows = Select(**cut), scored([float("nan"), 0.3, float("nan"), 0.2])
+    decision = stage.decide(stage.reduce(stage.spill(rows)), lambda ids: pytest.fail("it needs no full rows"))
+    assert decision["kept"].to_pylist() == [kept]
+    (outcome,) = run(stage, [rows])
+    assert outcome.kept[QUALITY.name].to_pylist() == [pytest.approx(score) for score in (0.3, 0.2)[:kept]]
+    assert set(outcome.dropped["reason"].to_pylist()) == {stage.reason}
+    assert outcome.dropped["detail"].to_pylist().count("no number") == 2
+    (nothing,) = run(stage, [scored([float("nan")] * 2)])
+    assert nothing.kept.num_rows == 0
+
+
 def test_a_lowest_score() -> None:
     (outcome,) = run(Select(min_score=0.3), [scored([0.1, 0.3, 0.9])])
     assert outcome.kept.num_rows == 2

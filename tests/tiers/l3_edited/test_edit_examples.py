@@ -46,6 +46,16 @@ def test_pairs_without_a_label_say_why():
     ]
 
 
+def test_a_pair_with_a_lone_surrogate_has_no_label():
+    pairs = [("a", "Teh \ud800 end", "The \ud800 end"), ("b", "Teh end", "The\udc00 end"), ("c", "Teh 😀", "The 😀")]
+    examples = edit_examples(pairs)
+    assert examples.table["id"].to_pylist() == ["c"]
+    assert examples.rejected.to_pylist() == [
+        {"id": "a", "reason": "label_rejected.lone_surrogate", "detail": "U+D800 at 4"},
+        {"id": "b", "reason": "label_rejected.lone_surrogate", "detail": "U+DC00 at 3"},
+    ]
+
+
 def test_json_lines_are_read_without_this_package(tmp_path: Path):
     table = edit_examples([("a", RAW, REFINED), ("b", "日本\nx\u0085", "日本")]).table
     write_jsonl(table, tmp_path / "examples.jsonl")

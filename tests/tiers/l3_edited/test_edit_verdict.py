@@ -21,6 +21,8 @@ def table(texts: list[str]):
 
 def test_a_verdict_is_the_share_of_drop():
     assert worthless(Result("keep", Finish.STOP, (math.log(0.3), math.log(0.1)))) == pytest.approx(0.25)
+    assert worthless(Result("keep", Finish.STOP, (0.0, -9999.0))) == 0
+    assert worthless(Result("drop", Finish.STOP, (-9999.0, 0.0))) == 1
 
 
 def test_documents_above_the_threshold_are_dropped_with_their_probability(smollm: TransformersLLM):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,7 +32,7 @@ def test_windows_repeat_the_end_of_the_one_before_and_hold_no_more_than_their_si
     text = "\n".join(f"line {number}" for number in range(1, 31))
     found = windows(text, size=120, overlap=0.2)
     assert found[0] == Window(1, 1, 11)
-    assert all(len(numbered(window.of(text))) <= 120 for window in found)
+    assert all(len(numbered(window.of(text.split("\n")))) <= 120 for window in found)
     assert all(one.last - after.first + 1 == 2 for one, after in pairwise(found))
     assert windows(text) == (Window(1, 1, 30),)
 
@@ -103,6 +104,26 @@ def test_guards_hold_for_all_windows_together():
     assert [(number, rejection.reason) for number, rejection in edited.rejections] == [(0, Rejected.DELETES_TOO_MUCH)]
     both = apply_windows(TEN, HALVES, [(RemoveAll(),), (RemoveAll(),)], Guards(allow_remove_all=True))
     assert (both.text, both.rejections) == ("", ())
+
+
+class CountedText(str):
+    """A text that counts how often it is split."""
+
+    splits = 0
+
+    def split(self, *arguments: Any) -> list[str]:
+        self.splits += 1
+        return super().split(*arguments)
+
+
+def test_a_text_is_not_split_anew_for_each_of_its_windows():
+    def splits(lines: int) -> int:
+        text = CountedText("\n".join(f"line {number}" for number in range(lines)))
+        found = windows(text, size=40)
+        apply_windows(text, found, [(Replace(line=1, old="line", new="row"),)] * len(found), LABEL_GUARDS)
+        return text.splits
+
+    assert splits(10) == splits(100)
 
 
 def test_what_is_protected_is_so_across_seams():

@@ -54,6 +54,18 @@ def test_windows_and_verdicts_are_learned(recipe: EditorTraining):
     assert len([name for name, _ in verdicts if name == "list"]) * 2 == len(verdicts)
 
 
+def test_nothing_is_learned_of_a_text_with_a_lone_surrogate(recipe: EditorTraining):
+    broken = [Pair("drop", "Home \ud800 | About", ""), Pair("keep", "Teh \udfff cat", "The \udfff cat")]
+    assert lessons([*PAGES, *broken], recipe) == lessons(PAGES, recipe)
+
+
+def test_equal_texts_are_all_trained_on_or_all_held_out(recipe: EditorTraining):
+    copies = [pair._replace(id=f"{pair.id}, copy {n}") for pair in PAGES for n in range(5)]
+    trained, held = lessons(copies, recipe.model_copy(update={"looked_at": 1000, "unchanged": 1.0}))
+    assert held
+    assert {lesson.messages for lesson in trained}.isdisjoint(lesson.messages for lesson in held)
+
+
 def test_lessons_are_what_the_stage_asks(recipe: EditorTraining):
     trained, _ = lessons(read_pairs(recipe.pairs), recipe)
     stage = EditByProgram(llm="any")

@@ -12,6 +12,12 @@ def test_protection_covers_code_and_tables_but_not_nested_lists():
     assert protected_lines("a | b\nplain") == frozenset()
 
 
+def test_backticks_on_both_sides_are_code_within_a_line_and_no_fence():
+    assert protected_lines("```x = 1```\nfree\nfree") == frozenset()
+    assert protected_lines("```py\n```x = 1```\n```\nfree") == {1, 2, 3}
+    assert protected_lines("~~~ a `b`\n```\n~~~\nfree") == {1, 2, 3}
+
+
 @pytest.mark.parametrize(
     ("text", "lines"),
     [

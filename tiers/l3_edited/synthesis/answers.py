@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from tiers.answer_words import answer_words, contains, difference
+from tiers.answer_words import AROUND, answer_words, contains, difference
 from tiers.l3_edited.synthesis.families import load_prompts
 from tiers.l3_edited.synthesis.maths_answers import MathsAnswers
 from tiers.llm.protocol import Message, Request, quoted
@@ -83,13 +83,13 @@ def not_derived(answer: str, solution: str, kind: Kind, maths: MathsAnswers) -> 
     return None if same else f"{answer!r} isn't what the solution says: {solution[-160:]!r}"
 
 
-def agree(answer: str, reply: str, kind: Kind, maths: MathsAnswers) -> Agreement:
-    """Compares an answer with the one at the end of a reply."""
+def agree(answer: str, reply: str, kind: Kind, maths: MathsAnswers, around: int = AROUND) -> Agreement:
+    """Compares an answer with the one at the end of a reply, which may have as many words more as `around`."""
     final = final_answer(reply)
     if kind == "maths":
         found = maths.compare(answer, final)
         return Agreement(found.equal, f"{answer!r} against {final[-160:]!r}{_because(found.fault)}")
-    different = difference(answer, final, MIN_F1)
+    different = difference(answer, final, MIN_F1, around)
     told = f"{answer!r} against {final[:160]!r}"
     return Agreement(different is None, f"{different}, {told}" if different else told)
 

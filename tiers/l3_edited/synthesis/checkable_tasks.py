@@ -51,7 +51,7 @@ class CheckableTasks(Stage):
     """
 
     name: ClassVar[str] = "checkable_tasks"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     uses_model: ClassVar[bool] = True
     gives: ClassVar[tuple[pa.Field, ...]] = COLUMNS
 

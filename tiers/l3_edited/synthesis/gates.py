@@ -14,7 +14,7 @@ from tiers.l1_filtered.contamination import BenchmarkIndex, composed
 from tiers.l1_filtered.word_hashes import Hashes
 from tiers.l3_edited.synthesis import grounding
 from tiers.l3_edited.synthesis.answers import not_derived, uncheckable
-from tiers.l3_edited.synthesis.families import Domain, Family
+from tiers.l3_edited.synthesis.families import Domain, Family, named
 from tiers.l3_edited.synthesis.grounding import Share
 from tiers.l3_edited.synthesis.maths_answers import MathsAnswers
 from tiers.l3_edited.synthesis.products import Draft
@@ -70,11 +70,12 @@ def read(draft: Draft, result: Result, family: Family, prefill: str) -> None:
 
 def rendered(content: dict[str, Any], family: Family) -> str:
     """The running text of a product."""
-    fields = {
-        key: "\n\n".join(_item(each, family.item) for each in value) if isinstance(value, list) else value
-        for key, value in content.items()
-    }
-    return family.text.format(**fields)
+    return family.text.format(**{name: _written(content[name], family.item) for name in named(family.text)})
+
+
+def _written(value: Any, item: str) -> Any:
+    """A field as the text has it: of a list, each element as `item` says."""
+    return "\n\n".join(_item(each, item) for each in value) if isinstance(value, list) else value
 
 
 def _item(item: Any, template: str) -> str:

@@ -51,7 +51,7 @@ class Share:
 
 def new_numbers(text: str, source: str) -> Share:
     """The numbers of `text` that `source` lacks; those of one digit, which number steps and points, don't count."""
-    return _lacking([number for number in numbers(text) if len(number) > 1], set(numbers(source)))
+    return _lacking([number for number in numbers(text) if len(number.lstrip("-")) > 1], set(numbers(source)))
 
 
 def new_names(text: str, source: str, known: Iterable[str] = ()) -> Share:

@@ -32,6 +32,9 @@ from tiers.llm import LLM, Finish, Message, Request, Result, open_llm, quoted
 from tiers.reference import Reference
 from tiers.stage import Context, Outcome, Stage, Usage
 
+AROUND = 60
+"""Words around the answer in a right completion, which may explain itself in a few sentences."""
+
 
 class PairDropped(StrEnum):
     """Why a question gives no pair."""
@@ -60,7 +63,7 @@ class PreferencePairs(Stage):
     """
 
     name: ClassVar[str] = "preference_pairs"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     uses_model: ClassVar[bool] = True
     gives: ClassVar[tuple[pa.Field, ...]] = COLUMNS
 
@@ -158,8 +161,9 @@ class PreferencePairs(Stage):
             draft.drop(
                 PairDropped.TOO_CLOSE, f"{best.mean:.2f} - {worst.mean:.2f} = {margin:.2f} < {self.min_margin:g}"
             )
-        if draft.open and not (found := agree(content["answer"], best.text, content["compared_as"], maths)).same:
-            draft.drop(PairDropped.CHOSEN_IS_WRONG, found.detail)
+        if draft.open:
+            found = agree(content["answer"], best.text, content["compared_as"], maths, AROUND)
+            draft.drop(PairDropped.CHOSEN_IS_WRONG, None if found.same else found.detail)
         draft.content = {key: content[key] for key in ("context", "explanation", "question") if key in content}
         draft.content |= {"chosen": best.fields(), "rejected": worst.fields()}
         draft.text = f"{content['question']}\n\n{best.text}"

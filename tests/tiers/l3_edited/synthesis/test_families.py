@@ -61,6 +61,16 @@ OWN: dict[str, Any] = {
 }
 
 
+ITEM = {"type": "object", "properties": {"kind": {"type": "string"}, "said": {"type": "string"}}, "required": ["said"]}
+LISTS = {"type": "object", "properties": {"text": {"type": "array", "items": ITEM}}, "required": ["text"]}
+ASKED = {"type": "object", "properties": {key: {"type": "string"} for key in ("text", "question", "answer")}}
+
+
+def test_what_a_reply_has_beside_the_fields_of_the_text_is_not_written_out() -> None:
+    family = Family.model_validate({**OWN, "reply": LISTS, "item": "- {said}"})
+    assert rendered({"text": [{"said": "a"}, {"said": "b"}], "more": [{"kind": "c"}]}, family) == "- a\n\n- b"
+
+
 def test_a_family_of_ones_own_and_its_identity() -> None:
     stage = Synthesise.model_validate({"family": OWN})
     assert stage.written().name == "summary"
@@ -73,6 +83,10 @@ def test_a_family_of_ones_own_and_its_identity() -> None:
     ("change", "fault"),
     [
         ({"text": "{title}"}, "title"),
+        ({"text": "{}"}, "aren't required"),
+        ({"reply": {**OWN["reply"], "required": []}}, r"the text names .* required of a reply: \['text'\]"),
+        ({"reply": LISTS, "item": "{kind}: {said}"}, r"the item names .* required in text: \['kind'\]"),
+        ({"domains": {"general": {"answers": "text"}}, "reply": {**ASKED, "required": ["text"]}}, "required fields"),
         ({"domains": {"general": {"answers": "text"}}}, "question"),
         ({"domains": {"general": {"example": {"document": "x", "reply": {}}}}}, "example of general"),
         ({"reply": {"type": "objekt"}}, "objekt"),

@@ -14,6 +14,8 @@ def test_numbers_are_those_of_the_source() -> None:
     found = grounding.new_numbers("In 1566 (or 1567) 2 of 15.50 came, then 1994.", SOURCE)
     assert (found.part, found.whole, found.examples) == (2, 4, ("1567", "1994"))
     assert grounding.new_numbers("No number.", SOURCE).value == 0
+    assert grounding.new_numbers("于1993年，1994年。", SOURCE).examples == ("1994",)
+    assert grounding.new_numbers("In the 1980s, -9 and 90kg.", SOURCE).examples == ("1980", "90")
 
 
 @pytest.mark.parametrize(

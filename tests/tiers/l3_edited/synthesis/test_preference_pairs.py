@@ -87,6 +87,8 @@ def test_a_rating_is_the_expected_value_over_the_answers(author: Author, maths: 
         (("In 1993.", ("In", "length")), (4, 4), "too_few_completions", "1 of 2 are whole, 2 are needed"),
         (("In 1993.", " "), (4, 4), "too_few_completions", "1 of 2 are whole, 2 are needed"),
         (("In 1994.", "In 1993."), (2, 4), "chosen_is_wrong", "without 1993"),
+        (("In 1993.", "Not in 1993."), (2, 4), "chosen_is_wrong", "'Not' in one alone"),
+        (("In 1993.", f"In 1993. {'I like bridges. ' * 21}"), (2, 4), "chosen_is_wrong", "F1 0.06 < 0.5"),
     ],
 )
 def test_what_is_no_pair_says_why(
