@@ -52,8 +52,9 @@ class Select(GlobalStage):
     One partition orders all scores, at about 60 bytes of memory a row. One kind of cut is given:
 
     Attributes:
-        keep_share: The share of rows to keep. The default, 0.2, is what the published maths selector kept of its L1, by
-            tokens (33.7 of 170.5 billion: UltraData-Math's card); the published web classifier cuts at 0.5.
+        keep_share: The share of rows to keep, of each group at least one. The default, 0.2, is what the published maths
+            selector kept of its L1, by tokens (33.7 of 170.5 billion: UltraData-Math's card); the published web
+            classifier cuts at 0.5.
         min_score: The lowest score to keep.
         max_rows: The most rows to keep.
         max_tokens: The most tokens to keep, as `count_tokens` counts them: the best rows until one no longer fits.
