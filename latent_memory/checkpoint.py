@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,15 @@ def read_checkpoint(folder: Path, recipe: BaseModel, optimizer: Any, scheduler: 
         RecipeError: it belongs to another recipe.
     """
     state: dict[str, Any] = torch.load(folder / FILE, map_location="cpu", weights_only=True)
-    if state["recipe"] != recipe.model_dump_json():
-        raise RecipeError("the checkpoint belongs to another recipe", where=str(folder), hint="Give another --out")
+    before, now = json.loads(state["recipe"]), json.loads(recipe.model_dump_json())
+    if changed := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
+        raise RecipeError(
+            "the checkpoint belongs to another recipe",
+            where=str(folder),
+            got={key: now.get(key) for key in changed},
+            expected={key: before.get(key) for key in changed},
+            hint="Give another --out",
+        )
     optimizer.load_state_dict(state["optimizer"])
     scheduler.load_state_dict(state["scheduler"])
     return state

@@ -73,7 +73,8 @@ class Store:
         try:
             return cast("IO[bytes]", self.fs.open(self.path(name), "rb"))
         except FileNotFoundError:
-            raise ArtifactError("the file is missing", where=self.path(name)) from None
+            hint = "A run writes it: this is the output of none" if name == "plan.json" else ""
+            raise ArtifactError("the file is missing", where=self.path(name), hint=hint) from None
 
     def read(self, name: str) -> bytes:
         """The content of `name`."""

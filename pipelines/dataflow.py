@@ -14,7 +14,7 @@ from pipelines.artifact import Store, checksum
 from pipelines.build_memory import BuildMemory, commit_memory, table_url
 from pipelines.engine import Engine
 from pipelines.exchange import exchange, first_rows
-from pipelines.ledger import add_counts
+from pipelines.ledger import add_counts, commonest_failure
 from pipelines.plan import Plan, Step, fingerprint
 from pipelines.shard_task import REPRODUCIBLE, ShardTask, describe_failure, run_shard
 from tiers.errors import BudgetError, EngineError, StageError
@@ -51,7 +51,13 @@ class RunSummary:
 
 
 def run_plan(
-    plan: Plan, output: str, engine: Engine, context: Context, progress: Progress, goal: str | None = None
+    plan: Plan,
+    output: str,
+    engine: Engine,
+    context: Context,
+    progress: Progress,
+    goal: str | None = None,
+    retry: bool = False,
 ) -> RunSummary:
     """Brings every step of `plan` about, up to the tier `goal`.
 
@@ -62,6 +68,7 @@ def run_plan(
         context: What workers lend to stages.
         progress: Hears what happens.
         goal: The last tier to make; `None` for all.
+        retry: Asks models again about rows that they failed on, and does again what follows.
 
     Raises:
         RecipeError: the plan has no such tier.
@@ -74,6 +81,8 @@ def run_plan(
     with _alone(store):
         store.remove_leftovers()
         _remove_stale(store, plan)
+        if retry:
+            _remove_failed_and_what_follows(store, plan)
         store.write_json("plan.json", plan.to_json())
         for step in steps:
             run_step(store, plan, step, engine, context, progress, summary)
@@ -114,7 +123,7 @@ def run_step(
     failed = sum(sum(stage["failed"].values()) for stage in manifest["stages"])
     summary.quarantined += failed
     try:
-        _check_budget(plan, step, failed, manifest)
+        _check_budget(store, plan, step, failed, manifest)
     except StageError:
         if step.uses_model:  # a model that failed may not when it is asked again; what it answered is kept
             _remove_failed(store, step, [shard.name for shard in plan.shards])
@@ -160,7 +169,7 @@ def _run_tasks(
         raise BudgetError(spent[0].what, where=label, hint=spent[0].hint)
 
 
-def _check_budget(plan: Plan, step: Step, failed: int, manifest: dict[str, Any]) -> None:
+def _check_budget(store: Store, plan: Plan, step: Step, failed: int, manifest: dict[str, Any]) -> None:
     stages = manifest["stages"]
     rows_in = stages[0]["rows_in"] + sum(stage["made"] for stage in stages) if stages else 0
     if failed > plan.max_failed * rows_in:
@@ -169,16 +178,27 @@ def _check_budget(plan: Plan, step: Step, failed: int, manifest: dict[str, Any])
             where=step.folder,
             got=round(failed / rows_in, 4),
             expected=f"at most {plan.max_failed} (max_failed)",
-            hint="`tierline status` counts the reasons; the ledger names the rows",
+            hint=f"Most often: {commonest_failure(store, step.folder, [shard.name for shard in plan.shards])}",
         )
 
 
-def _remove_failed(store: Store, step: Step, shards: Iterable[str]) -> None:
-    """Takes back the commits of shards that have rows in quarantine."""
-    for shard in shards:
-        name = f"{step.folder}/commits/{shard}.json"
-        if any(stage["failed"] for stage in store.read_json(name)["stages"]):
-            store.remove(name)
+def _remove_failed_and_what_follows(store: Store, plan: Plan) -> None:
+    shards, gone = [shard.name for shard in plan.shards], False
+    for step in plan.steps:
+        if gone:
+            for part in ("commits", "decision.json"):
+                store.remove(f"{step.folder}/{part}")
+        elif step.uses_model:
+            gone = _remove_failed(store, step, shards)
+
+
+def _remove_failed(store: Store, step: Step, shards: Iterable[str]) -> bool:
+    """Takes back the commits of shards that have rows in quarantine, and says whether there were any."""
+    names = [name for shard in shards if store.exists(name := f"{step.folder}/commits/{shard}.json")]
+    failed = [name for name in names if any(stage["failed"] for stage in store.read_json(name)["stages"])]
+    for name in failed:
+        store.remove(name)
+    return bool(failed)
 
 
 def _committed(store: Store, step: Step, shard: str, key: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,9 @@ Task = TypeVar("Task")
 Done = tuple[Task, Any | None, BaseException | None]
 
 RETRIES = 3
+
+_PATIENCE = 10.0
+"""Seconds until a cluster that doesn't answer isn't there."""
 
 
 class Engine(Protocol):
@@ -154,13 +158,29 @@ def _start(ray: Any, address: str | None, workers: int | None) -> None:
     """Joins a cluster, or starts Ray on this machine, quietly."""
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address:
+        _check_answers(address)
         settings["address"] = address
-    else:
-        settings |= {"num_cpus": workers, "include_dashboard": False}
+    else:  # not a cluster that runs here by chance
+        settings |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
     try:
         ray.init(**settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise EngineError("Ray cannot be started or joined", where=address or "this machine", got=str(error)) from None
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself goes on trying for minutes.
+
+    Raises:
+        EngineError: Nobody listens at an address of the form `host:port` or `ray://host:port`.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise EngineError("no Ray cluster answers", where=address, got=str(error)) from None
 
 
 def open_engine(name: str, address: str | None = None, workers: int | None = None) -> LocalEngine | RayEngine:

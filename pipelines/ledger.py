@@ -8,7 +8,8 @@ dropped or quarantined too, and are counted as `made`. `noted` says what was cha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -17,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.artifact import Store, read_batches
+from pipelines.artifact import Store, read_batches, read_table
 from tiers.errors import ArtifactError, StageError
 from tiers.stage import Outcome, Stage
 
@@ -65,6 +66,16 @@ def _lines(stage: str, fate: Fate, rows: pa.Table) -> pa.Table:
 def _births(stage: str, ids: pa.ChunkedArray, makers: list[str]) -> pa.Table:
     rows = pa.table({"id": ids, "reason": ["made from"] * len(makers), "detail": pa.array(makers, pa.string())})
     return _lines(stage, Fate.MADE, rows)
+
+
+def commonest_failure(store: Store, folder: str, shards: Iterable[str]) -> str:
+    """Reason and detail of most of the rows that a step put in quarantine."""
+    found: Counter[tuple[str, str]] = Counter()
+    for shard in shards:
+        rows = read_table(store, f"{folder}/ledger/{shard}.arrow")
+        rows = rows.filter(pc.equal(rows["fate"], str(Fate.QUARANTINED)))
+        found.update(zip(rows["reason"].to_pylist(), rows["detail"].to_pylist(), strict=True))
+    return ": ".join(found.most_common(1)[0][0]) if found else "nothing"
 
 
 def count_outcome(stage: Stage | str, rows_in: int, outcome: Outcome, fans_out: bool = False) -> dict[str, Any]:

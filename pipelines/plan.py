@@ -160,7 +160,7 @@ def _steps(recipe: Recipe) -> Iterable[Step]:
     for tier in TIERS:
         stages = recipe.stages(tier)
         if not stages and tier != "L0":
-            return
+            continue
         for number, (head, fused) in enumerate(_passes(stages), 1):
             name = head.name if head else "+".join(stage.name for stage in fused) or "read"
             earlier = tuple(find_earlier(url, tier) for url in (head.earlier() if head else ()))

@@ -95,7 +95,8 @@ class Recipe(BaseModel):
     Attributes:
         name: What releases and reports call the result.
         inputs: Where documents come from.
-        l0, l1, l2, l3, l4: The stages of each tier, in order. An empty tier ends the run before it.
+        l0, l1, l2, l3, l4: The stages of each tier, in order. Without any a tier isn't made; the next one that has some
+            goes on from the one before it.
         memory: How to build a latent memory from L4; absent for none.
         max_failed: The share of rows that a step may quarantine before it fails.
         prices: What models cost a million tokens, by their names with or without `@URL`, where they aren't free and the
@@ -118,6 +119,12 @@ class Recipe(BaseModel):
     prices: dict[str, Price] = Field(default_factory=dict)
     budget: Budget = Budget()
     shard_bytes: Annotated[int, Field(ge=1 << 10)] = 256 << 20
+
+    @model_validator(mode="after")
+    def _has_evidence(self) -> Self:
+        if self.memory and not self.l4:
+            raise ValueError("a memory is built of L4: give `l4` its stages, or leave `memory` out")
+        return self
 
     @model_validator(mode="after")
     def _payable(self) -> Self:
@@ -154,6 +161,8 @@ def load_recipe(path: Path) -> Recipe:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError("there is no such recipe", where=str(path)) from None
+    except OSError as error:
+        raise RecipeError("the recipe can't be read", where=str(path), got=str(error)) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError("the recipe is not YAML", where=str(path), got=str(error)) from None
     try:

@@ -103,7 +103,10 @@ def forget(
     documents: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of documents.")],
     as_json: AsJson = False,
 ) -> None:
-    """Erase documents from the latent memory: their latents, from earlier versions and tags on the disk too."""
+    """Erase documents from the latent memory: their latents, from earlier versions and tags on the disk too.
+
+    A run's tiers keep the documents themselves. Exit status 1 where a document has no latents.
+    """
     with failing_well():
         memory = _memory(output)
         erased = {document: memory.forget(document) for document in documents}
@@ -111,7 +114,9 @@ def forget(
         print_json(erased)
     else:
         for document, rows in erased.items():
-            typer.echo(f"{document}: {rows} latents erased")
+            typer.echo(f"{document}: {rows} latents erased" if rows else f"{document}: no latent is of this document")
+    if not all(erased.values()):
+        raise typer.Exit(1)
 
 
 @command()

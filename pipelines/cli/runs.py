@@ -23,6 +23,7 @@ def run(
     engine: Annotated[str, typer.Option(help="ray, or local for this process alone.")] = "ray",
     address: Annotated[str | None, typer.Option(help="A Ray cluster to join; else Ray is started here.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Shard tasks at once; default: one for each CPU.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Ask models again about rows that they failed on.")] = False,
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,10 +44,13 @@ def run(
         plan = make_plan(load_recipe(recipe))
         context = Context(models=default_models(), cache=request_cache(output, plan.prices, plan.budget))
         with open_engine(engine, address, workers) as opened:
-            summary = run_plan(plan, output, opened, context, RunProgress(err, quiet or as_json), to)
+            summary = run_plan(plan, output, opened, context, RunProgress(err, quiet or as_json), to, retry)
     status(output, as_json)
     if summary.quarantined:
-        err.print(f"{summary.quarantined} rows are in quarantine; `tierline status {output}` counts the reasons")
+        err.print(
+            f"{summary.quarantined} rows are in quarantine; `tierline status {output}` counts the reasons, and "
+            "`--retry` asks models again about those that they failed on"
+        )
         raise typer.Exit(QUARANTINE_EXIT)
 
 
@@ -61,7 +65,8 @@ def plan(
 ) -> None:
     """Estimate what a recipe will keep and cost, from a sample: rows, tokens, time and money of each tier.
 
-    Nothing is written, and no server asked unless told; models in this process answer a few prompts, to be timed.
+    Nothing is written, and no server asked unless told; models in this process answer a few prompts, to be timed. Exit
+    status 1 where the sample couldn't go through all tiers.
     """
     from dataclasses import asdict
 
@@ -69,12 +74,17 @@ def plan(
     from pipelines.recipe import load_recipe
     from tiers.llm.models import default_models
 
+    err.print(
+        f"Trying about {documents} documents; models in this process answer some prompts, which may take minutes."
+    )
     with failing_well():
         found = estimate(load_recipe(recipe), default_models(), documents, ask_servers)
     if as_json:
         print_json(asdict(found))
     else:
         render_estimate(found, out)
+    if found.ended:
+        raise typer.Exit(1)
 
 
 @command()

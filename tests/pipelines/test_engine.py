@@ -1,4 +1,5 @@
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,15 @@ def halve(number: int) -> int:
     if number == 99:
         os._exit(1)
     return number // 2
+
+
+def test_a_cluster_that_is_not_there_is_not_waited_for() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+        with pytest.raises(EngineError, match="no Ray cluster answers"):
+            open_engine("ray", address)
 
 
 @pytest.mark.parametrize("uses_model", [False, True])

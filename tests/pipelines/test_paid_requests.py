@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.artifact import Store
 from pipelines.cli import BUDGET_EXIT, app
+from pipelines.cli.runs import QUARANTINE_EXIT
 from pipelines.spending import run_spending
 from pipelines.verify import verify
 from tests.pipelines.conftest import paragraphs
@@ -103,10 +104,23 @@ def test_after_a_failure_of_the_server_the_same_command_goes_on(
     served.failures = [400] * 30  # all of a shard, and half of another
     failed = run(recipe(), tmp_path)
     assert failed.exit_code == 1
-    assert f"30 of {DOCUMENTS} rows failed" in " ".join(failed.output.split())
+    told = " ".join(failed.output.split())
+    assert f"30 of {DOCUMENTS} rows failed" in told
+    assert "Most often: judge_failed: http://127.0.0.1" in told
     assert len(commits(tmp_path)) == 1
     assert run(recipe(), tmp_path).exit_code == 0
     assert served.asked().total() == DOCUMENTS + 30
+
+
+def test_few_failures_are_asked_about_again_when_it_is_wanted(served: Served, recipe: Callable, tmp_path: Path) -> None:
+    served.failures = [400] * 2
+    assert run(recipe(), tmp_path).exit_code == QUARANTINE_EXIT
+    assert run(recipe(), tmp_path).exit_code == QUARANTINE_EXIT
+    assert served.asked().total() == DOCUMENTS
+    again = ["run", str(recipe()), "--out", str(tmp_path), "--engine", "local", "--quiet", "--retry"]
+    assert CliRunner().invoke(app, again).exit_code == 0
+    assert served.asked().total() == DOCUMENTS + 2
+    assert verify(Store(str(tmp_path))) == []
 
 
 def test_where_the_server_is_changes_nothing(served: Served, recipe: Callable, tmp_path: Path) -> None:

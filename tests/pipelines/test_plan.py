@@ -95,3 +95,11 @@ def test_a_file_that_a_stage_reads_counts_by_its_content(write_recipe: Callable[
 def test_a_file_that_a_stage_reads_must_be_there(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"none\.txt: there is no such file.*working folder"):
         plan_of(write_recipe(l1=[{"url_filter": {"block": {"own": str(tmp_path / "none.txt")}}}]))
+
+
+def test_a_tier_without_stages_is_passed_by(write_recipe: Callable[..., Path]) -> None:
+    plan = plan_of(write_recipe(l1=[], l2=[{"annotate": {"share": 1.0}}]))
+    assert [(step.folder, step.before) for step in plan.steps][:2] == [
+        ("L0/1-read", None),
+        ("L2/1-annotate", "L0/1-read"),
+    ]

@@ -42,6 +42,7 @@ def test_a_recipe_holds_frozen_stages(write_recipe: Callable[..., Path]) -> None
         ),
         ({"l1": [{"near_duplicates": {"threshold": "high"}}]}, r"l1\[0\]: .*near_duplicates\.threshold.*'high'"),
         ({"l1": [{"language": {}, "quality_rules": {}}]}, r"l1\[0\]: .*one name with its parameters"),
+        ({"l4": [], "memory": {}}, r"a memory is built of L4"),
     ],
 )
 def test_what_a_recipe_may_not_say_is_told_with_its_key(

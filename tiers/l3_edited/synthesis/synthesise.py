@@ -58,7 +58,7 @@ class Synthesise(Stage):
     """
 
     name: ClassVar[str] = "synthesise"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     uses_model: ClassVar[bool] = True
     gives: ClassVar[tuple[pa.Field, ...]] = COLUMNS
 
