@@ -20,7 +20,7 @@ from typing import Protocol
 
 from tiers.errors import BudgetError
 from tiers.llm.folder import Folder
-from tiers.llm.prices import Price, find_price
+from tiers.llm.prices import Price, find_price, is_remote, without_address
 from tiers.llm.protocol import LLM, Finish, Request, Result
 from tiers.llm.spending import Account, Budget
 
@@ -61,7 +61,8 @@ class RequestCache:
     def open(self, llm: str, backend: Backend) -> CachedLLM:
         """The model called `llm` behind this cache."""
         price = find_price(llm, self.prices)
-        account = Account(Folder(self.spending), self.stage, backend.name, price, self.budget)
+        known = without_address(llm) if is_remote(llm) else f"{Path(llm).name} ({backend.name})"
+        account = Account(Folder(self.spending), self.stage, known, price, self.budget)
         return CachedLLM(backend, self.folder, account)
 
 

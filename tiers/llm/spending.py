@@ -44,7 +44,7 @@ class Spent:
 
     Attributes:
         stage: On whose account.
-        model: Who was asked, as `LLM.name` says it.
+        model: Who was asked, as recipes say it, but where it is; of one in this process `LLM.name` stands behind it.
         requests: Answers.
         prompt_tokens: Tokens read, those from the server's own cache included.
         cached_prompt_tokens: Those alone.

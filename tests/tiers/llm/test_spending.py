@@ -148,8 +148,8 @@ def test_a_run_without_a_price_counts_tokens(tmp_path: Path) -> None:
     cache = RequestCache(str(tmp_path / "requests"), str(tmp_path / "spending"))
     cache.open("openai:unknown@http://a/v1", Paid()).complete(ask("a"))
     cache.open("local", Paid()).complete(ask("b"))
-    costs = [each.cost for each in spent_by_stage(Folder(tmp_path / "spending"))]
-    assert costs == [0.0]  # one stage, one model: what has a price and what has none
+    costs = {each.model: each.cost for each in spent_by_stage(Folder(tmp_path / "spending"))}
+    assert costs == {"local (paid)": 0.0, "openai:unknown": None}  # what has a price and what has none
     assert total(spent_by_stage(Folder(tmp_path / "spending"))).tokens == 30
 
 
