@@ -1,11 +1,12 @@
 """How fast the judge reads: Tierline's back end beside a plain batch loop over transformers, on the same prompts.
 
-    PYTHONPATH=. python benchmarks/judge_speed.py     # about 6 minutes of CPU
+    PYTHONPATH=. python benchmarks/judge_speed.py     # about 15 minutes of CPU
 
-24 passages of up to 700 characters, SmolLM2-135M in bfloat16, one thread, median of three rounds. The loop is what one
-writes first: batches of eight, sorted by length, padded, one forward pass, the log-probabilities from its logits. The
-rubric `educational-rating` asks for a rating after six examples, which every prompt repeats and Tierline reads once;
-`educational` weighs each passage as the reply to several short prompts. Tokens are those of the whole prompts, as both
+24 passages of up to 700 characters (8 where each is asked about in three dimensions), SmolLM2-135M in bfloat16, one
+thread, median of three rounds, by every rubric that comes with Tierline. The loop is what one writes first: batches of
+eight, sorted by length, padded, one forward pass, the log-probabilities from its logits. Most rubrics ask for a rating
+after examples, which every prompt repeats and Tierline reads once; `educational` weighs each passage as the reply to
+short prompts. Tokens are those of the whole prompts, as both
 are asked about them. Scores are compared with those of the loop in float32, by the largest difference and by rank.
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import record
 
-from tiers.l2_scored import load_rubric
+from tiers.l2_scored import AnswerRubric, load_rubric, rubric_names
 from tiers.l2_scored.agreement import spearman
 from tiers.l2_scored.annotate import excerpt
 from tiers.llm import Finish, Request, Result, open_llm
@@ -92,7 +93,8 @@ def measured(answer: Answer, requests: Sequence[Request]) -> tuple[dict[str, Any
 def compare(rubric_name: str, texts: Sequence[str], loop: Answer, here: Answer) -> dict[str, Any]:
     """Both, on one rubric."""
     rubric = load_rubric(rubric_name)
-    asked = [rubric.requests(text) for text in texts]
+    dimensions = len(rubric.question) if isinstance(rubric, AnswerRubric) and isinstance(rubric.question, dict) else 1
+    asked = [rubric.requests(text) for text in texts[: COUNT // dimensions]]
     requests, each = [request for one in asked for request in one], len(asked[0])
     found, scores = {}, {}
     for name, answer in (("plain loop", loop), ("tierline", here)):
@@ -126,7 +128,7 @@ def main() -> None:
     passages = [json.loads(line)["text"] for line in PASSAGES.read_text(encoding="utf-8").splitlines()]
     texts = [excerpt(text, CHARS) for text in passages[:: len(passages) // COUNT][:COUNT]]
     here = open_llm(MODEL, default_models()).complete
-    rows = {name: compare(name, texts, plain_loop(), here) for name in ("educational-rating", "educational")}
+    rows = {name: compare(name, texts, plain_loop(), here) for name in rubric_names()}
     corpus = {"name": PASSAGES.name, "passages": COUNT, "sha256": record.hash_files([PASSAGES])}
     record.write_result("judge_speed", rows, ["torch", "transformers"], corpus)
     headings = [

@@ -1,6 +1,6 @@
 """Synthesis: what a small model writes from real pages, what each gate drops of it, and how well gates tell.
 
-    python benchmarks/synthesis.py --cache DIR           # hours of one core for 33 pages; a second run reads the cache
+    python benchmarks/synthesis.py --cache DIR           # hours of one core for 50 pages; a second run reads the cache
     python benchmarks/synthesis.py --only gates judge    # parts alone; the others' figures stay as they are
 
 `families`: written from pages of Debian's handbook, of LibreOffice's help and of Python's documentation (`general`),
@@ -242,7 +242,7 @@ def show(result: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--documents", type=int, nargs=2, default=(25, 8), help="of each domain")
+    parser.add_argument("--documents", type=int, nargs=2, default=(38, 12), help="of each domain")
     parser.add_argument("--llm", default="qwen2.5-coder-0.5b")
     parser.add_argument("--cache", type=Path, help="folder of answers, to go on after an interruption")
     parser.add_argument("--only", nargs="*", choices=("families", "gates", "judge"))
