@@ -2,9 +2,9 @@
 
 The documents stay as they are. Each text is one call, and one row: it is kept behind the documents, or the ledger says
 which gate it failed and with what value, or that the call failed; none takes another along. The gates, in order: finish
-reason, schema, length, repetition, numbers, names, words and copies of the source, likeness to the source's other
-products, benchmarks, then, where there is an answer, whether it can be compared, whether the solution arrives at it,
-and whether the question, asked again, gets it again; last a judge, if one is named.
+reason, schema, length, repetition, numbers, names, words and copies of the source, benchmarks; then, where there is an
+answer, whether it can be compared, whether the solution arrives at it, and whether the question, asked again, gets it
+again; likeness to the source's other products that came so far; last a judge, if one is named.
 
 Near duplicates among products of different documents are left to the stage `near_duplicates`, which sees all rows.
 """
@@ -135,8 +135,9 @@ class Synthesise(Stage):
             drafts, gates.contaminated([draft.text for draft in drafts], people.index), strict=True
         ):
             draft.drop(Gate.CONTAMINATED, detail)
-        usage = Usage.of(results) + self._answer_again(drafts, people) + self._judge(asked, people.judge)
-        return outcome(table, family.name, drafts, usage)
+        usage = Usage.of(results) + self._answer_again(drafts, people)
+        self._part(drafts)
+        return outcome(table, family.name, drafts, usage + self._judge(asked, people.judge))
 
     def _wants(self, row_id: str, family: str | None) -> bool:
         """Whether a row is in the sample, and of the kind that the family reads."""
@@ -163,7 +164,6 @@ class Synthesise(Stage):
     def _hold_to_source(self, asked: Sequence[_Asked]) -> None:
         """The gates that need no model."""
         family, domain = self.written(), self.written().domains[self.domain]
-        before: dict[int, list[tuple[str, Hashes]]] = {}
         for each in asked:
             draft, source = each.draft, f"{each.title or ''}\n{each.source}"
             if not draft.open:
@@ -174,6 +174,11 @@ class Synthesise(Stage):
             draft.drop(Gate.NEW_NAMES, gates.new_names(draft, source, domain.max_new_names))
             draft.drop(Gate.UNGROUNDED, gates.ungrounded(draft, source, domain.min_coverage))
             draft.drop(Gate.COPIED, gates.copied(draft, source, domain.max_copied))
+
+    def _part(self, drafts: Sequence[Draft]) -> None:
+        """The gate of likeness to the source's other products; those that failed a gate take nobody's place."""
+        before: dict[int, list[tuple[str, Hashes]]] = {}
+        for draft in (draft for draft in drafts if draft.open):
             others = before.setdefault(draft.row, [])
             draft.drop(Gate.NEAR_DUPLICATE, gates.near_duplicate(draft, others))
             if draft.open:

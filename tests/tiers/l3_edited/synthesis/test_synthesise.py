@@ -179,6 +179,23 @@ def test_the_second_product_of_a_source_may_not_be_the_first(author: Author, peo
     assert outcome.dropped["detail"].to_pylist()[0] == f"1.000 similar to {outcome.kept['id'][2]}"
 
 
+@pytest.mark.parametrize("wrong", ["grade_school", "college"])
+def test_what_fails_a_gate_takes_no_other_products_place(author: Author, people: People, wrong: str) -> None:
+    def asked(payload: dict) -> str:
+        level = "grade_school" if "6 to 11" in json.dumps(payload) else "college"
+        return DEEP.replace("lie?", "lie ?") if level == wrong else DEEP
+
+    author.rules = [
+        ("author", "Case", asked),
+        ("solver", "lie ?", "90 metres"),
+        ("solver", "lie?", "24 metres"),
+    ]
+    stage = Synthesise(family="qa", share=1, per_document=2, variants=("grade_school", "college"))
+    outcome = run(stage, table(), people)
+    assert outcome.dropped["reason"].to_pylist() == ["answer_differs"]
+    assert outcome.kept.num_rows == 2
+
+
 def test_no_product_shares_words_with_a_benchmark(author: Author, people: People, tmp_path: Path) -> None:
     benchmark = tmp_path / "bench.txt"
     benchmark.write_text("No, it was destroyed in 1993, and its rebuilding used the same local stone.\n")
