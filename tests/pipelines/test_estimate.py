@@ -101,19 +101,18 @@ def test_what_is_made_of_products_is_counted(inputs: Path, write_recipe: Callabl
         stages = [{name: {"llm": llm, **parameters}} for stage in l3 for name, parameters in stage.items()]
         files = [{"path": str(file)} for file in sorted(inputs.glob("*.jsonl"))[-1:]]
         written = write_recipe(
-            inputs=files, l1=["exact_duplicates"], l2=[{"annotate": {"llm": str(tiny_model)}}], l3=stages
+            inputs=files, l1=["exact_duplicates"], l2=[{"annotate": {"llm": llm, "rubric": RUBRIC}}], l3=stages
         )
         found = estimate(load_recipe(written), tiny_model.parent, 10 * DOCUMENTS)
         return found.tiers[-1].llm_requests.value
 
     documents = requests({"edit_by_program": {}})
     rewritten, talks = ({"synthesise": {"family": family, "share": 0.5}} for family in ("rewrite", "conversation"))
-    assert 0.3 * documents < requests(rewritten) < 0.7 * documents
-    assert requests(rewritten, talks) == requests(rewritten) + requests(talks)
-    assert requests(rewritten, {"edit_by_program": {}}) >= requests(rewritten) + documents
-    asked = {"synthesise": {"family": "qa", "share": 1}}
-    each_asked_and_answered = requests(asked)
-    assert requests(asked, {"checkable_tasks": {"rollouts": 4}}) == each_asked_and_answered / 2 * (1 + 1 + 4)
+    each = requests(rewritten)
+    assert 0.3 * documents < each < 0.7 * documents
+    assert requests(rewritten, talks, {"edit_by_program": {}}) > each + 0.3 * documents + documents
+    asked = requests({"synthesise": {"family": "qa", "share": 1}}, {"checkable_tasks": {"rollouts": 4}})
+    assert 0.9 * documents * (1 + 1 + 4) < asked <= documents * (1 + 1 + 4)  # an edit may take two windows
 
 
 def test_a_model_in_this_process_is_timed_and_counts_its_own_tokens(recipe: Callable, tiny_model: Path) -> None:
