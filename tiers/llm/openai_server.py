@@ -158,7 +158,7 @@ class OpenAIServer:
                 raise self._refusal(error) from error
         except (OSError, http.client.HTTPException) as error:  # URLError, resets and time-outs among them
             raise LLMError("the server didn't answer", where=self._url, got=str(error), retryable=True) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LLMError("the server's answer isn't JSON", where=self._url, got=str(error)) from error
 
     def _refusal(self, error: urllib.error.HTTPError) -> LLMError:

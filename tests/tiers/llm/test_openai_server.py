@@ -181,7 +181,9 @@ def test_a_server_that_has_answered_may_forbid_one_request(served: Served) -> No
     assert [result.finish is Finish.ERROR for result in asked.complete([ask("b"), ask("c")])] == [True, False]
 
 
-@pytest.mark.parametrize("body", ["not json", "{}", '{"choices": []}', '{"choices": [{"finish_reason": "stop"}]}'])
+@pytest.mark.parametrize(
+    "body", ["not json", "[" * 100_000, "{}", '{"choices": []}', '{"choices": [{"finish_reason": "stop"}]}']
+)
 def test_an_answer_that_is_none_is_a_failure(served: Served, body: str) -> None:
     served.failures = [body]
     (result,) = client(served).complete([ask("a")])
