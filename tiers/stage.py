@@ -195,10 +195,8 @@ class Stage(BaseModel, ABC):
         """What distinguishes this stage's results: name, version and every parameter, but where a server is."""
         parameters = self.model_dump(mode="json")
         for name in LLM_PARAMETERS & parameters.keys():
-            named = parameters[name]
-            parameters[name] = (
-                list(map(without_address, named)) if isinstance(named, list) else named and without_address(named)
-            )
+            if named := parameters[name]:
+                parameters[name] = without_address(named) if isinstance(named, str) else [*map(without_address, named)]
         return {"stage": self.name, "version": self.version, "parameters": parameters}
 
 

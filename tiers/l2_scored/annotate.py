@@ -19,7 +19,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tiers.document import add_column
 from tiers.l2_scored.rubric import ChannelRubric, Rating, Rubric, load_rubric, rubric_names
-from tiers.llm import LLM, Finish, Request, Result, open_llm, weighs_replies
+from tiers.llm import LLM, Finish, Request, Result, is_transformers, open_llm
 from tiers.stage import Context, Outcome, Stage, Usage, fates
 
 JUDGE = pa.field("score.judge", pa.float32())
@@ -85,7 +85,7 @@ class Annotate(Stage):
             return self
         if self.reading == "reply":
             raise ValueError("a channel rubric weighs documents; it asks for no reply")
-        if not weighs_replies(self.llm):
+        if not is_transformers(self.llm):
             raise ValueError(
                 f"a channel rubric weighs the document as a given reply, which {self.llm!r} can't; name a model that "
                 "transformers runs in this process, or a rubric that asks, such as educational-rating"

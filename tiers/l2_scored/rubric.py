@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,12 +26,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tiers.errors import RecipeError
-from tiers.llm.protocol import Message, Request, Result, quoted
+from tiers.llm.protocol import Message, Request, Result, quoted, unfenced
 
 _FOLDER = Path(__file__).parent / "rubrics"
 _ONE = "rating"
 """What the only dimension is called in a written reply."""
-_FENCE = re.compile(r"\A\s*```(?:json)?\s*|\s*```\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ class AnswerRubric(BaseModel):
         A fence around it is passed over.
         """
         try:
-            said: Any = json.loads(_FENCE.sub("", reply))
+            said: Any = json.loads(unfenced(reply))
         except (ValueError, RecursionError):
             raise ValueError(f"the reply isn't JSON: {reply[:80]!r}") from None
         names = list(self._questions())

@@ -11,7 +11,7 @@ from tiers.llm.prices import is_remote
 from tiers.llm.protocol import LLM, Finish, Message, Request, Result, quoted
 from tiers.llm.rehearsal import Rehearsal
 
-__all__ = ["LLM", "Finish", "Message", "Request", "RequestCache", "Result", "open_llm", "quoted", "weighs_replies"]
+__all__ = ["LLM", "Finish", "Message", "Request", "RequestCache", "Result", "is_transformers", "open_llm", "quoted"]
 
 
 def open_llm(
@@ -43,13 +43,13 @@ def open_llm(
     return cache.open(name, backend) if isinstance(cache, RequestCache) else CachedLLM(backend, cache)
 
 
-def weighs_replies(name: str) -> bool:
-    """Whether the back end of the model `name` answers a request with a given `reply`."""
+def is_transformers(name: str) -> bool:
+    """Whether transformers runs the model `name` in this process; no other back end weighs a given reply."""
     return not is_remote(name) and not name.startswith(LLAMACPP)
 
 
 def _backend(name: str, models: Path, threads: int, adapter: Path | None) -> Backend:
-    if adapter is not None and (is_remote(name) or name.startswith(LLAMACPP)):
+    if adapter is not None and not is_transformers(name):
         raise ModelError("this back end takes no adapter", got=name, hint="Name a model that has the adapter in it")
     if is_remote(name):
         from tiers.llm.openai_server import OpenAIServer

@@ -6,6 +6,7 @@ that asked, against a schema and against the source.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -113,3 +114,8 @@ def quoted(text: str, tag: str = "document") -> str:
 def well_formed(text: str) -> str:
     """`text` as Unicode allows it: a surrogate without its other half, which JSON can spell, becomes U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def unfenced(text: str) -> str:
+    """`text` without the fence around it, in which models that write JSON often put it."""
+    return re.sub(r"\A\s*```(?:json)?\s*|\s*```\s*\Z", "", text)

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from tiers.llm.protocol import well_formed
+from tiers.llm.protocol import unfenced, well_formed
 
 _SHORT = 160
 
@@ -42,7 +42,7 @@ def read_object(text: str, prefill: str) -> dict[str, Any] | str:
         text: What the model wrote: the whole object, or what follows `prefill`; a fence around it is passed over.
         prefill: How the object begins.
     """
-    written = re.sub(r"\A\s*```(?:json)?\s*|\s*```\s*\Z", "", text)
+    written = unfenced(text)
     faults = []
     for whole in (written, prefill + written):
         try:

@@ -136,7 +136,7 @@ class Synthesise(Stage):
         ):
             draft.drop(Gate.CONTAMINATED, detail)
         usage = Usage.of(results) + self._answer_again(drafts, people)
-        self._part(drafts)
+        self._tell_apart(drafts)
         return outcome(table, family.name, drafts, usage + self._judge(asked, people.judge))
 
     def _wants(self, row_id: str, family: str | None) -> bool:
@@ -175,7 +175,7 @@ class Synthesise(Stage):
             draft.drop(Gate.UNGROUNDED, gates.ungrounded(draft, source, domain.min_coverage))
             draft.drop(Gate.COPIED, gates.copied(draft, source, domain.max_copied))
 
-    def _part(self, drafts: Sequence[Draft]) -> None:
+    def _tell_apart(self, drafts: Sequence[Draft]) -> None:
         """The gate of likeness to the source's other products; those that failed a gate take nobody's place."""
         before: dict[int, list[tuple[str, Hashes]]] = {}
         for draft in (draft for draft in drafts if draft.open):
